@@ -20,7 +20,6 @@ from functools import cache
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
-from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -31,6 +30,8 @@ OWN = "densenet-archspec"
 
 def find_version(package: str) -> str:
     """Return an installed package's version, '' where there is none."""
+    from importlib.metadata import PackageNotFoundError, version  # here: it takes 20 ms
+
     try:
         return version(package) or ""  # None where pip left half of a package behind
     except PackageNotFoundError:
@@ -71,6 +72,8 @@ def find_wanted() -> str:
     """Return which versions this package was tested with, as pip reads it: `>=2.7,<2.11`; '' where
     that is not known, as of a copy of the sources that is not installed.
     """
+    from importlib.metadata import requires
+
     from packaging.requirements import Requirement
 
     if not find_version(OWN):

@@ -10,8 +10,9 @@ import os
 import platform
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from archspec.errors import EnvironmentFault
@@ -39,6 +40,27 @@ def prepare() -> None:
     # Errors only: MindSpore warns dozens of times in a healthy run.
     os.environ.setdefault("GLOG_v", "3")
     welcome_old_messages()
+
+
+@contextmanager
+def import_mindspore_meanwhile() -> Iterator[None]:
+    """Import MindSpore, which takes two seconds, while the block waits for something else.
+
+    Raises EnvironmentFault (E001) at once where it is not installed; what else is wrong with it is
+    raised where it is used.
+    """
+    prepare()
+    thread = Thread(target=_try_to_import)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()  # an interpreter that ends in the middle of it would crash
+
+
+def _try_to_import() -> None:
+    with suppress(Exception):
+        importlib.import_module("mindspore")
 
 
 @contextmanager

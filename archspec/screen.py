@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import ctypes
 import errno
 import io
 import os
@@ -144,6 +143,8 @@ def _hidden_width(screen: int) -> int | None:
 
 def _flush_buffers() -> None:
     """Empty Python's and C's buffers, so that each text lands where it was meant to."""
+    import ctypes  # here: most commands divert nothing
+
     for stream in (sys.stdout, sys.stderr):
         if stream is not None and not stream.closed:
             stream.flush()

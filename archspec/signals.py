@@ -5,12 +5,15 @@ from __future__ import annotations
 import _thread
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+PR_SET_PDEATHSIG = 1
+"""Of Linux's prctl: the signal that a process gets when its parent ends."""
 
 
 def take_signals(handler: Callable[[int, FrameType | None], None]) -> None:
@@ -98,3 +101,15 @@ def hold_interrupts() -> Iterator[None]:
         yield
     if noted:
         raise exception_of(noted[0])
+
+
+def be_killed_with_parent() -> None:
+    """Have the kernel kill this process when its parent ends, however that ends: Linux alone can.
+
+    Where the parent has ended before, nothing will come: ask `os.getppid` after the call.
+    """
+    if sys.platform != "linux":
+        return
+    import ctypes  # here: commands that start no process need it not
+
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -6,7 +6,8 @@
 Those of `make bench` take 25 minutes on two cores that do nothing else; what takes hours (truth,
 kills, CIFAR) is `make bench-long`, whose figures stand in the guide. The page has each command, how
 long it took and its very words: MISSED where a ratio falls short of its goal. A peer that was not
-given is said to be absent, and so is what `--only` left out.
+given is said to be absent. What `--only` leaves out stays as it is, with its date, if the page is
+of this machine and these versions; else it is said not to be measured.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -73,10 +75,13 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=scripts, default=scripts, help="scripts")
     asked = parser.parse_args()
     peers = {"--mindcv": asked.mindcv, "--torch": asked.torch, "--photos": asked.photos}
-    parts = [HEAD, "\n".join(describe_machine()) + "\n"]
+    machine = "\n".join(describe_machine()) + "\n"
+    kept = read_sections(machine)
+    parts = [HEAD, machine]
     for title, command in MEASUREMENTS.items():
         if command[0] not in asked.only:
-            parts.append(f"## {title}\n\n`python benchmarks/{' '.join(command)}`: not measured.\n")
+            missing = f"## {title}\n\n`python benchmarks/{' '.join(command)}`: not measured.\n"
+            parts.append(kept.get(title, missing))
             continue
         print(f"{title}: {' '.join(command)}", flush=True)
         more = []
@@ -85,6 +90,19 @@ def main() -> None:
         parts.append(measure(title, command, more))
     write_atomic(PAGE, "\n".join(parts))
     print(f"wrote {PAGE.relative_to(ROOT)}")
+
+
+def read_sections(machine: str) -> dict[str, str]:
+    """Return the page's sections by title, none where it is of another machine or versions."""
+    text = PAGE.read_text("utf-8") if PAGE.is_file() else ""
+    head, *sections = re.split(r"^(?=## )", text, flags=re.MULTILINE)
+    if machine not in head:
+        return {}
+    found = {}
+    for section in sections:
+        title, _, _ = section.removeprefix("## ").partition("\n")
+        found[title] = section.rstrip("\n") + "\n"
+    return found
 
 
 def measure(title: str, command: Sequence[str], peers: Sequence[str]) -> str:
@@ -103,13 +121,13 @@ def measure(title: str, command: Sequence[str], peers: Sequence[str]) -> str:
         words += f"\nended with {done.returncode}, before it was done"
     # Where peers lie is this machine's own affair.
     shown = [*arguments, *(word for word in peers if word.startswith("--"))]
-    line = f"`python benchmarks/{' '.join([script, *shown])}`, {minutes:.1f} minutes"
+    day = f"{datetime.now(timezone.utc):%Y-%m-%d}"
+    line = f"`python benchmarks/{' '.join([script, *shown])}`, {day}, {minutes:.1f} minutes"
     return f"## {title}\n\n{line}:\n\n```text\n{words}\n```\n"
 
 
 def describe_machine() -> Iterator[str]:
     """Yield a list of what the figures depend on."""
-    yield f"- {datetime.now(timezone.utc):%Y-%m-%d}"
     yield f"- {os.cpu_count()} cores of {read_processor()}, {platform.system()}"
     installed = []
     for name in PACKAGES:

@@ -37,6 +37,7 @@ def make_app(words: Sequence[str] = ()) -> typer.Typer:
     """Return the app for a command line: with the one command that it begins with, since the
     others' modules take longer than some commands do; with all, where it begins with none.
     """
+    typed = words[0] if words else ""
     app = typer.Typer(
         name="densenet",
         help=(
@@ -45,11 +46,15 @@ def make_app(words: Sequence[str] = ()) -> typer.Typer:
         ),
         no_args_is_help=True,
         pretty_exceptions_enable=False,
+        add_completion=typed not in COMMANDS,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
+    if typed in COMMANDS:
+        app.callback(add_help_option=False)(_take_no_flags)
+        _add(app, typed)
+        return app
     app.callback(invoke_without_command=True)(_version)
-    typed = words[0] if words else ""
-    for name in [typed] if typed in COMMANDS else COMMANDS:
+    for name in COMMANDS:
         _add(app, name)
     return app
 
@@ -62,6 +67,10 @@ def _add(app: typer.Typer, name: str) -> None:
         app.add_typer(found, name=name)
     else:
         app.command(name, cls=getattr(module, "COMMAND", Command))(found)
+
+
+def _take_no_flags() -> None:
+    """Stand before a command: typer would ask pydantic of each flag, which is slow to import."""
 
 
 def _version(

@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
-from typing_extensions import Self
 
 from archspec.spec.override import Overrides
 from densenet_cli.options import console
-
-SECONDS_BETWEEN_LINES = 10.0
 
 weights = typer.Typer(
     help="Get and list published weights.\n\nExample: densenet weights get densenet121",
@@ -98,10 +86,11 @@ def find_published_weights(name: str, screen: Console = console) -> Path:
         DownloadError, ModelFileError: as `archspec.weights.published.fetch_weights` does.
     """
     from archspec.weights.published import fetch_weights, find_cached_file
+    from densenet_cli.download_progress import DownloadProgress
 
     try:
-        with _Bar(screen) as bar:
-            return fetch_weights(name, bar.show)
+        with DownloadProgress(screen) as progress:
+            return fetch_weights(name, progress.show)
     except (KeyboardInterrupt, SystemExit):
         partial = Path(f"{find_cached_file(name)}.partial")
         if partial.is_file() and os.path.getsize(partial):
@@ -151,45 +140,3 @@ def _say_download(name: str) -> bool:
         size = f"about {estimate_bytes(name) / 1e6:.0f} MB"
         typer.echo(f"would download {file.name} ({size}) into {file.parent}", err=True)
     return not file.is_file()
-
-
-class _Bar:
-    """A rich bar on a terminal, else a line at the beginning and one every ten seconds."""
-
-    def __init__(self, screen: Console) -> None:
-        self.screen = screen
-        self.bar: Progress | None = None
-        self.what = ""
-        self.last_line = 0.0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.bar is not None:
-            self.bar.stop()
-
-    def show(self, what: str, done: int, total: int) -> None:
-        """Show how far it is; see `archspec.weights.download.ShowProgress`."""
-        if self.screen.is_terminal and total:
-            self._draw(what, done, total)
-        elif what != self.what or time.monotonic() - self.last_line > SECONDS_BETWEEN_LINES:
-            self.what, self.last_line = what, time.monotonic()
-            progress = f"  {done:,} of {total:,} bytes" if total else ""
-            self.screen.out(f"{what}{progress}", highlight=False)
-
-    def _draw(self, what: str, done: int, total: int) -> None:
-        if self.bar is None:
-            self.bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                DownloadColumn(),
-                TransferSpeedColumn(),
-                TimeRemainingColumn(),
-                console=self.screen,
-                redirect_stdout=False,
-                redirect_stderr=False,
-            )
-            self.bar.add_task(what, total=total, completed=done)
-            self.bar.start()
-        self.bar.update(self.bar.task_ids[0], completed=done)

@@ -2,6 +2,9 @@
 
 import importlib.util
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -69,3 +72,29 @@ def test_prepare_says_how_to_get_mindspore(monkeypatch: pytest.MonkeyPatch) -> N
         EnvironmentFault, match=r"E001 MindSpore is not installed \(pip install 'mindspore[>=]"
     ):
         prepare()
+
+
+MEANWHILE = """
+import sys
+from archspec.runtime import import_mindspore_meanwhile
+
+with import_mindspore_meanwhile():
+    found = "done"
+print(found, "mindspore" in sys.modules)
+"""
+
+
+def test_mindspore_is_imported_while_something_else_is_waited_for() -> None:
+    """Behind the block it is there, and nobody imports it a second time."""
+    done = subprocess.run([sys.executable, "-c", MEANWHILE], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("done True\n", "")
+
+
+def test_what_is_wrong_with_mindspore_is_not_told_meanwhile(tmp_path: Path) -> None:
+    """What the block gives is given; who uses MindSpore after it meets the fault again."""
+    (tmp_path / "mindspore.py").write_text("raise OSError('libmindspore_core.so is missing')\n")
+    path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH", ""))))
+    environment = {**os.environ, "PYTHONPATH": path}
+    command = [sys.executable, "-c", MEANWHILE]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert (done.stdout, done.stderr) == ("done False\n", "")

@@ -90,7 +90,7 @@ def _make_certificate(spec: Spec, graph: Graph, module: str) -> BuiltCertificate
         (folder / "network.py").write_text(module, "utf-8")
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
         ended = subprocess.run(
-            [sys.executable, "-m", WORKER, name],
+            [sys.executable, "-m", WORKER, name, str(os.getpid())],
             cwd=name,  # MindSpore leaves files of a compilation that fails where it runs
             # Safe path: a file that lies there must not stand for a module of Python's.
             env={**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"},

@@ -1,10 +1,12 @@
 """The child process of `certify_built`:
-`python -m archspec.certify.child_process FOLDER` with spec.yaml and network.py.
+`python -m archspec.certify.child_process FOLDER PARENT` with spec.yaml and network.py, and the
+number of the process that waits for it.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from archspec.graph.ir import Graph
 from archspec.graph.parameters import list_parameters
 from archspec.readers.mindir.read import read_mindir
 from archspec.runtime import prepare
+from archspec.signals import be_killed_with_parent
 from archspec.spec.load import load_spec
 from archspec.verifiers.verify import verify_or_raise
 
@@ -56,7 +59,15 @@ def _compare_parameters(graph: Graph, network: Any) -> None:
         raise ModelFileError.one("R106", message, graph.name)
 
 
+def _end_with(parent: int) -> None:
+    """Nobody would ask for the certificate any more, and compiling may take minutes."""
+    be_killed_with_parent()
+    if os.getppid() != parent:
+        raise SystemExit(1)
+
+
 if __name__ == "__main__":
+    _end_with(int(sys.argv[2]))
     try:
         main(Path(sys.argv[1]))
     except ArchspecError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -18,7 +18,11 @@ from archspec.graph.parts import list_parts
 from archspec.machine.ascend import require_devices
 from archspec.mindspore_versions import list_versions
 from archspec.operators.table import OPERATORS
-from archspec.runtime import import_opencv, import_tensorboard
+from archspec.runtime import (
+    import_mindspore_meanwhile,
+    import_opencv,
+    import_tensorboard,
+)
 from archspec.spec.load import is_users_choice, load_spec
 from archspec.spec.override import Override, Overrides, Setting, key_of, list_overrides
 from archspec.spec.spec import Spec
@@ -310,7 +314,7 @@ def create(plan: Plan, path: Path | None, *, certify: bool = False) -> Run:
     path, graph = path or name_default_path(plan.spec), build_graph(plan.spec)
     check_is_free(path)  # before a certificate is made, which may take minutes
     network = write_module(graph)
-    found = certify_built(plan.spec, graph, network) if certify else None
+    found = _certify(plan, graph, network) if certify else None
     return create_run(
         path,
         plan.spec,
@@ -320,3 +324,11 @@ def create(plan: Plan, path: Path | None, *, certify: bool = False) -> Run:
         certificate=found,
         initial=plan.initial.tensors if plan.initial else None,
     )
+
+
+def _certify(plan: Plan, graph: Graph, network: str) -> Mapping[str, Any]:
+    """A child process makes the certificate; this one, if it will train, gets ready meanwhile."""
+    if plan.settings.world > 1:
+        return certify_built(plan.spec, graph, network)
+    with import_mindspore_meanwhile():
+        return certify_built(plan.spec, graph, network)

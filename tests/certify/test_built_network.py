@@ -2,8 +2,13 @@
 
 import json
 import os
+import subprocess
+import sys
+import time
+from contextlib import suppress
 from hashlib import sha256
 
+import psutil
 import pytest
 from conftest import densenet, passed, refused
 
@@ -220,3 +225,28 @@ def test_train_certifies_and_keeps_it_in_the_run_directory(cache, tmp_path):
     assert json.loads((tmp_path / "run" / "certificate.json").read_text())["equal"] is True
     assert len(list(cache.iterdir())) == 1
     refused(densenet("train", *GIVEN, "--out", "run", cwd=tmp_path), "T001")
+
+
+@pytest.mark.slow
+def test_whoever_is_killed_leaves_no_compilation_behind(cache, tmp_path):
+    """A scheduler ends the process that waits; MindSpore would compile on for minutes."""
+    command = [sys.executable, "-m", "densenet_cli", "build", "densenet201", "-o", "built"]
+    waiting = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL)
+    try:
+        compiling = wait_for_child(waiting)
+    finally:
+        waiting.kill()
+        waiting.wait()
+    _, alive = psutil.wait_procs([compiling], timeout=3)
+    assert not alive
+
+
+def wait_for_child(parent):
+    """The process that compiles, once MindSpore is in it."""
+    for _ in range(600):
+        for child in psutil.Process(parent.pid).children():
+            with suppress(psutil.Error):
+                if any("_c_expression" in part.path for part in child.memory_maps()):
+                    return child
+        time.sleep(0.1)
+    raise AssertionError("nothing was compiled")

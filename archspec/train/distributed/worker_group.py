@@ -7,7 +7,6 @@ this module ties itself to its parent's life and becomes the command in its argu
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import signal
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, cast
 import psutil
 
 from archspec.errors import ArchspecError, EnvironmentFault
+from archspec.signals import be_killed_with_parent
 from archspec.train.distributed import pulse
 from archspec.train.distributed.ascend_switches import set_switches
 from archspec.train.recipe.ascend_settings import AscendRecipe
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 SUPERVISOR = "ARCHSPEC_SUPERVISOR"  # "pid:token" in the environment marks every process of one job
 IMAGES_CHECKED = "ARCHSPEC_IMAGES_CHECKED"  # set where who launched has looked at each image
-PR_SET_PDEATHSIG = 1
 REPORT_BYTES = 16_384
 """Room that is kept for the report of an error."""
 
@@ -50,7 +49,7 @@ def die_with_parent() -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if sys.platform != "linux":
         return
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # Linux alone knows it
+    be_killed_with_parent()
     parent = os.getppid()
     if str(parent) == job.partition(":")[0]:
         return
