@@ -22,7 +22,15 @@ from archspec.spec.block import BlockSpec
 from archspec.spec.connectivity import ConnectivitySpec
 from archspec.spec.load import load_spec
 from archspec.spec.spec import Spec
-from archspec.spec.steps import ActivationKind, NormKind, StepSpec
+from archspec.spec.steps import (
+    ActivationKind,
+    BranchesStep,
+    GateKind,
+    Join,
+    NormKind,
+    SqueezeExciteStep,
+    StepSpec,
+)
 from archspec.spec.templates import load_templates
 from archspec.train.recipe.recipe import load_recipe
 from archspec.verifiers.verify import verify
@@ -312,6 +320,29 @@ def test_a_table_of_operators_says_what_the_rows_say(heading, lines):
         page.write_text(before + opening + made + blank + rest, encoding="utf-8")
     else:
         assert table == made
+
+
+def settings_of(model, **choices):
+    """The settings of a step that is no one operator, with what else some of them may be."""
+    cells = []
+    for key, field in model.model_fields.items():
+        usual = getattr(field.default, "kind", field.default)
+        others = [kind for kind in get_args(choices.get(key)) if kind != usual]
+        told = f"{usual}; or {', '.join(others)}" if others else usual
+        cells.append(f"`{key}` ({'must be said' if field.is_required() else told})")
+    return ", ".join(cells)
+
+
+@pytest.mark.parametrize(
+    ("step", "settings"),
+    [
+        ("squeeze_excite", settings_of(SqueezeExciteStep, gate=GateKind)),
+        ("branches", settings_of(BranchesStep, join=Join)),
+    ],
+)
+def test_the_line_of_a_step_of_several_operators_has_the_settings_of_its_model(step, settings):
+    """Their defaults, and which gates and joins there are."""
+    assert {cells[1] for cells in rows("step") if names(cells[0]) == [step]} == {settings}
 
 
 def test_the_table_of_rules_counts_right():

@@ -23,6 +23,7 @@ from archspec.certify.reach import Reach, apply_filters
 from archspec.compare.chains import Chain
 from archspec.compare.compare import MAX_LINES
 from archspec.compare.match import Match
+from archspec.compare.row_facts import has_statistics, standardizes_filters
 from archspec.errors import Diagnostic, name_first
 from archspec.graph.ir import Op
 from archspec.operators.table import OPERATORS, attribute
@@ -211,8 +212,7 @@ class _LivenessWalk:
         known = self._read_weights(ours, op)
         filters = np.ones((op.attrs["out_channels"], len(x.at) // groups), bool)
         for values in known:
-            # A file that tells no eps stores filters as they are used.
-            if op.attrs.get("standardized") and op.attrs["weight_eps"] is not None:
+            if standardizes_filters(op):
                 values = values - values.mean((1, 2, 3), keepdims=True)
             taps = (values != 0).reshape(*values.shape[:2], -1).any(axis=2)
             # Filters are stored as (outputs, inputs), some the other way round.
@@ -306,7 +306,7 @@ def _name_folded(match: Match, reading: Reading) -> tuple[dict[str, str], set[st
     ops, folded, convs = reading.graph.ops, dict[str, str](), dict[str, str]()
     for op in (op for _, found in match.complete_pairs for op in found.ops):
         is_of_file = op.name in ops and ops[op.name].kind == op.kind
-        if op.kind == "batch_norm" and not is_of_file:
+        if has_statistics(op) and not is_of_file:
             # Norms in a row lead back to one convolution.
             convs[op.name] = convs.get(op.inputs[0], op.inputs[0])
             folded[convs[op.name]] = op.name

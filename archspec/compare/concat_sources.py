@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
 
+from archspec.compare.row_facts import count_channels, is_idle
 from archspec.compare.simplify import (
     by_plainest_kind,
-    count_channels,
     drop_repeated_relus,
     drop_undone_shuffles,
     fuse_gates,
-    is_idle,
     merge_sums,
 )
 from archspec.errors import ModelFileError

@@ -19,8 +19,10 @@ from types import MappingProxyType
 
 from archspec.compare.chains import Chain, contract_to_chains, pair_chains
 from archspec.compare.concat_sources import FlatGraph
+from archspec.compare.row_facts import has_bias, has_statistics, is_written_out
 from archspec.graph.ir import Graph, Op
-from archspec.operators.table import OPERATORS, attribute
+from archspec.operators.norms import norm_of_scale_and_shift
+from archspec.operators.table import OPERATORS
 
 _BARE = " without its norm"
 """Behind the name of a convolution of which the norm is its own operator again."""
@@ -90,12 +92,11 @@ def _unfold(op: Op, folds: Mapping[str, FoldedNorm]) -> Iterator[Op]:
     fold, last = folds[op.name], op
     if fold.is_conv:
         # The file's bias is the norm's shift; the spec's own was folded into it, if it has one.
-        attrs = {**op.attrs, "bias": _has_bias(fold.expected)}
+        attrs = {**op.attrs, "bias": has_bias(fold.expected)}
         conv = replace(op, name=f"{op.name}{_BARE}", attrs=MappingProxyType(attrs))
         yield conv
-        # An eps is lost with the running variance that it was added to.
-        norm = MappingProxyType({"channels": attrs["out_channels"], "eps": None})
-        last = Op(op.name, "batch_norm", (conv.name,), norm)
+        kind, of_norm = norm_of_scale_and_shift(attrs["out_channels"])
+        last = Op(op.name, kind, (conv.name,), MappingProxyType(of_norm))
     for number in range(1, fold.norms):
         inner = replace(last, name=f"{op.name} norm {number}")
         yield inner
@@ -104,11 +105,7 @@ def _unfold(op: Op, folds: Mapping[str, FoldedNorm]) -> Iterator[Op]:
 
 
 def _is_biased_conv(op: Op) -> bool:
-    return OPERATORS[op.kind].folds_norm and _has_bias(op)
-
-
-def _has_bias(op: Op) -> bool:
-    return bool(attribute(op.kind, op.attrs, "bias"))
+    return OPERATORS[op.kind].folds_norm and has_bias(op)
 
 
 class _Runs:
@@ -125,7 +122,7 @@ class _Runs:
     def _count(self, row: Chain) -> None:
         holder = ""
         for op in row.ops:
-            if op.kind != "batch_norm":
+            if not has_statistics(op):
                 # Only a norm right behind a convolution can be folded into it.
                 holder = op.name if OPERATORS[op.kind].folds_norm else ""
                 self.norms |= {holder: 0} if holder else {}
@@ -145,7 +142,7 @@ class _Runs:
     def in_blurs(self) -> frozenset[str]:
         """The norms that read a blur."""
         ops = self.flat.ops
-        norms = (op for op in ops.values() if op.kind == "batch_norm")
+        norms = filter(has_statistics, ops.values())
         return frozenset(op.name for op in norms if OPERATORS[ops[op.inputs[0]].kind].folds_scale)
 
     def chains(self) -> list[Chain]:
@@ -197,6 +194,6 @@ def _in_blurs(expected: Chain, found: Chain, ours: _Runs, theirs: _Runs) -> Iter
     b_norms = [op for op in found.ops if op.name in theirs.in_blurs]
     for a, b in zip(a_norms, b_norms, strict=False):
         more = ours.norms[a.name] - theirs.norms[b.name]
-        if more > 0 and b.attrs["eps"] is None:
+        if more > 0 and is_written_out(b):
             # The file's own norm is one of the row that it holds.
             yield FoldedNorm(b, a, more + 1)

@@ -8,7 +8,7 @@ from itertools import chain
 from archspec.compare.concat_order import JoinOrders
 from archspec.compare.folded_norms import FoldedNorm
 from archspec.compare.match import Match
-from archspec.compare.operator_differences import is_untold
+from archspec.compare.row_facts import has_bias, is_written_out
 from archspec.errors import format_count
 
 
@@ -19,8 +19,8 @@ def write_norm_notes(folds: Sequence[FoldedNorm], match: Match) -> Iterator[str]
     for op in chain.from_iterable(theirs.ops for _, theirs in match.complete_pairs):
         # Several norms of one convolution were put back under numbered names.
         is_held = op.name.split(" norm ")[0] in held
-        written += op.kind == "batch_norm" and is_untold("eps", op) and not is_held
-    traceless = sum(not fold.found.attrs.get("bias") for fold in folds)
+        written += is_written_out(op) and not is_held
+    traceless = sum(not has_bias(fold.found) for fold in folds)
     if len(folds) > traceless:
         yield _write_norm_note(len(folds) - traceless, "folded into the convolution before")
     if traceless:

@@ -11,20 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import chain
 
+from archspec.compare.row_facts import count_channels, has_statistics, is_idle, is_written_out
 from archspec.graph.ir import Graph, Op
-from archspec.operators.table import OPERATORS
-
-
-def count_channels(op: Op, known: Mapping[str, int]) -> int:
-    """Return how many channels an operator gives, those of what it reads being known."""
-    return OPERATORS[op.kind].channels(op.attrs, [known[source] for source in op.inputs])
-
-
-def is_idle(op: Op, channels: int) -> bool:
-    """Return whether an operator that reads so many channels gives them as they are,
-    in evaluation mode.
-    """
-    return OPERATORS[op.kind].is_idle(op.attrs, channels)
+from archspec.operators.operator import Operator
+from archspec.operators.table import OPERATORS, ROWS
 
 
 def reroute(op: Op, passed: Mapping[str, str]) -> Op:
@@ -70,7 +60,7 @@ def fuse_gates(graph: Graph) -> Graph:
 
 def _fuse_gate(op: Op, ops: Mapping[str, Op]) -> Op | None:
     """A product of a value with its own gate as one operator; either may come first."""
-    if op.kind != "multiply":
+    if not OPERATORS[op.kind].is_product:
         return None
     fused = None
     for x, gate in (op.inputs, op.inputs[::-1]):
@@ -88,8 +78,8 @@ def _count_reads(ops: Mapping[str, Op]) -> Counter[str]:
 def drop_repeated_relus(graph: Graph) -> Graph:
     """Return the graph with two in a row that cut off values as one that cuts off the same.
 
-    Each is called as what is best known: a ReLU, a ReLU6, else a hard tanh. What does nothing may
-    stand between, such as dropout.
+    Each is of the kind with the fewest settings that has its bounds. What does nothing may stand
+    between, such as dropout.
     """
     ops, channels = dict(graph.ops), dict[str, int]()
     for op in graph.ops.values():
@@ -121,12 +111,19 @@ def _within(first: tuple[float, float], then: tuple[float, float]) -> tuple[floa
     return (low, high) if low < high else None
 
 
-def _between(op: Op, low: float, high: float) -> Op:
-    # Only kinds without settings, a ReLU or a ReLU6, are fully told by their bounds.
-    for kind, row in OPERATORS.items():
-        if row.interval is not None and not row.settings and row.interval({}) == (low, high):
-            return replace(op, kind=kind, attrs={})
-    return replace(op, kind="hard_tanh", attrs={"low": low, "high": high})
+def _between(op: Op, *bounds: float) -> Op:
+    made = (_with_bounds(op, row, bounds) for row in _OF_BOUNDS)
+    return next(each for each in made if _interval(each) == bounds)
+
+
+def _with_bounds(op: Op, row: Operator, bounds: tuple[float, ...]) -> Op:
+    """A kind with settings has the bounds as these; one without, such as a ReLU, has its own."""
+    return replace(op, kind=row.kind, attrs=dict(zip(row.settings, bounds, strict=False)))
+
+
+_OF_BOUNDS = sorted(
+    (row for row in ROWS if row.interval is not None), key=lambda row: len(row.settings)
+)
 
 
 def drop_undone_shuffles(graph: Graph) -> Graph:
@@ -139,7 +136,6 @@ def drop_undone_shuffles(graph: Graph) -> Graph:
         if len(op.inputs) != 1 or op.name in graph.outputs:
             continue
         before = ops[op.inputs[0]]
-        # g groups of c are transposed to c groups of g, and so back again.
         if before.inputs and _is_undone(before, op, channels[op.name]):
             passed[op.name] = passed.get(before.inputs[0], before.inputs[0])
     if not passed:
@@ -149,9 +145,10 @@ def drop_undone_shuffles(graph: Graph) -> Graph:
 
 
 def _is_undone(op: Op, behind: Op, channels: int) -> bool:
-    if op.kind == behind.kind == "shuffle":
-        return bool(op.attrs["groups"] * behind.attrs["groups"] == channels)
-    return OPERATORS[op.kind].undone_by == behind.kind and op.attrs == behind.attrs
+    row = OPERATORS[op.kind]
+    if op.kind == behind.kind:
+        return row.undoes_itself(op.attrs, behind.attrs, channels)
+    return row.undone_by == behind.kind and op.attrs == behind.attrs
 
 
 def write_alike(spec: Graph, found: Graph) -> tuple[Graph, Graph]:
@@ -159,9 +156,8 @@ def write_alike(spec: Graph, found: Graph) -> tuple[Graph, Graph]:
 
     Which of several factors in a row is the norm's own, such a file does not tell.
     """
-    norms = (op for op in found.ops.values() if op.kind == "batch_norm")
-    is_written = any(norm.attrs["eps"] is None for norm in norms)
-    return (_without_scales(spec), _without_scales(found)) if is_written else (spec, found)
+    are_written = any(map(is_written_out, found.ops.values()))
+    return (_without_scales(spec), _without_scales(found)) if are_written else (spec, found)
 
 
 def _without_scales(graph: Graph) -> Graph:
@@ -169,9 +165,9 @@ def _without_scales(graph: Graph) -> Graph:
     read = _count_reads(ops)
     passed = dict[str, str]()
     for op in ops.values():
-        scale = ops[op.inputs[0]] if op.kind == "batch_norm" else op
+        scale = ops[op.inputs[0]] if has_statistics(op) else op
         # What others read too is no factor of the norm's alone.
-        while scale is not op and scale.kind == "scale" and read[scale.name] == 1:
+        while scale is not op and _is_scale(scale) and read[scale.name] == 1:
             passed[scale.name], scale = scale.inputs[0], ops[scale.inputs[0]]
     if not passed:
         return graph
@@ -180,6 +176,10 @@ def _without_scales(graph: Graph) -> Graph:
         if name not in passed:
             kept[name] = replace(op, inputs=tuple(_behind(passed, each) for each in op.inputs))
     return replace(graph, ops=kept)
+
+
+def _is_scale(op: Op) -> bool:
+    return OPERATORS[op.kind].scales_channels
 
 
 def _behind(passed: Mapping[str, str], name: str) -> str:

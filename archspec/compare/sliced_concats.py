@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from archspec.compare.concat_sources import MAX_JOINED, flatten
-from archspec.compare.simplify import count_channels, is_idle, keep_leading_to
+from archspec.compare.row_facts import count_channels, is_idle
+from archspec.compare.simplify import keep_leading_to
 from archspec.errors import ModelFileError
 from archspec.graph.ir import Graph, Op
 

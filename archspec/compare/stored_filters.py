@@ -8,14 +8,16 @@ it. So the file's network is the spec's with some weights, and with which ones i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from archspec.compare.chains import Pair
 from archspec.compare.folded_norms import holder_of
+from archspec.compare.row_facts import standardizes_filters
 from archspec.compare.zero_biases import pair_filter_ops, with_attrs
 from archspec.errors import name_first
+from archspec.operators.convolutions import standardized
 
 FiltersOf = Callable[[str], Any]
 """What gives the filters of a file's operator by its name, (O, I, H, W), or None."""
@@ -25,7 +27,7 @@ MEAN = {"float16": 1e-3}
 ordinary filter of n values is about 1 / sqrt(n) away."""
 USUAL_MEAN = 1e-4
 VARIANCE = 1 + 1e-3
-_STANDARDIZED: Mapping[str, Any] = {"standardized": True, "weight_eps": None}
+_STORED = standardized(weight_eps=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +53,12 @@ def agree_on_filters(pairs: Sequence[Pair], filters_of: FiltersOf) -> AgreedFilt
     """Return pairs in which stored filters count as standardized ones, where they may be such."""
     stored = dict[str, str]()
     for ours, theirs in pair_filter_ops(pairs):
-        if not ours.attrs.get("standardized") or theirs.attrs.get("standardized"):
+        if not standardizes_filters(ours) or standardizes_filters(theirs):
             continue
         name, is_scaled = holder_of(theirs.name)
         if _are_standardized(filters_of(name), is_scaled):
             stored[theirs.name] = ours.name
-    agreed = with_attrs(pairs, dict.fromkeys(stored, _STANDARDIZED)) if stored else tuple(pairs)
+    agreed = with_attrs(pairs, dict.fromkeys(stored, _STORED)) if stored else tuple(pairs)
     return AgreedFilters(agreed, tuple(stored.values()))
 
 

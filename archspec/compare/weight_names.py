@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 
 from archspec.compare.match import Match
+from archspec.compare.row_facts import is_written_out
 from archspec.errors import Diagnostic, format_count
 from archspec.graph.ir import Op
 from archspec.operators.table import OPERATORS
@@ -53,8 +54,7 @@ def _pair_names(match: Match) -> Iterator[tuple[str, str]]:
 
 def _are_named(ours: Op, theirs: Op) -> bool:
     # A folded norm has no weights of its own in the file, so nothing there names it.
-    is_folded = theirs.kind == "batch_norm" and theirs.attrs["eps"] is None
-    return OPERATORS[ours.kind].params(ours.attrs) > 0 and not is_folded
+    return OPERATORS[ours.kind].params(ours.attrs) > 0 and not is_written_out(theirs)
 
 
 def _name_to_place(name: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from archspec.compare.simplify import reroute
 from archspec.graph.ir import Graph, Op
 from archspec.graph.shapes import infer_shapes
-from archspec.operators.shape_rules import Shape
+from archspec.operators.shape_rules import Shape, is_whole_map
 from archspec.operators.table import GLOBAL_POOLS, OPERATORS
 
 Shapes = Mapping[str, Shape]
@@ -105,9 +105,7 @@ def simplify_pools(graph: Graph) -> Graph:
 def _as_whole_map_pool(op: Op, shapes: Shapes) -> Op:
     """A pool over a window that is the whole map, as one over all pixels."""
     kind = OPERATORS[op.kind].over_whole_map
-    if not kind or op.attrs["padding"]:
-        return op
-    if shapes.get(op.inputs[0], ())[1:] != (op.attrs["kernel"],) * 2:
+    if not kind or not is_whole_map(op.attrs, shapes.get(op.inputs[0], ())[1:]):
         return op
     return replace(op, kind=kind, attrs={"keep": True})
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from archspec.compare.chains import Chain, Pair
+from archspec.compare.row_facts import has_bias
 from archspec.errors import name_first
 from archspec.graph.ir import Op
 from archspec.operators.operator import Attrs
-from archspec.operators.table import OPERATORS, attribute
+from archspec.operators.table import OPERATORS
 
 _BIASED: Attrs = {"bias": True}
 _BARE: Attrs = {"bias": False}
@@ -43,9 +44,9 @@ def agree_on_biases(pairs: Sequence[Pair], zeros: AbstractSet[str]) -> AgreedBia
     # By the file's names, as it is the file's operators that get other attributes.
     dropped, idle = dict[str, str](), dict[str, str]()
     for ours, theirs in pair_filter_ops(pairs):
-        if _has_bias(ours) and not _has_bias(theirs):
+        if has_bias(ours) and not has_bias(theirs):
             dropped[theirs.name] = ours.name
-        elif theirs.name in zeros and not _has_bias(ours):
+        elif theirs.name in zeros and not has_bias(ours):
             idle[theirs.name] = ours.name
     agreed = with_attrs(pairs, {**dict.fromkeys(dropped, _BIASED), **dict.fromkeys(idle, _BARE)})
     return AgreedBiases(agreed, tuple(dropped.values()), tuple(idle.values()))
@@ -60,11 +61,6 @@ def pair_filter_ops(pairs: Sequence[Pair]) -> Iterator[tuple[Op, Op]]:
         both = zip(expected.ops, found.ops, strict=False) if expected and found else ()
         alike = (pair for pair in both if pair[0].kind == pair[1].kind)
         yield from (pair for pair in alike if OPERATORS[pair[0].kind].has_filters)
-
-
-def _has_bias(op: Op) -> bool:
-    # A file may leave out what is the default, and so may the spec's graph.
-    return bool(attribute(op.kind, op.attrs, "bias"))
 
 
 def with_attrs(pairs: Sequence[Pair], said: Mapping[str, Attrs]) -> tuple[Pair, ...]:

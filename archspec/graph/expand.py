@@ -12,7 +12,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from archspec.graph.squeeze_excite import JOIN, list_gate_operators, name_gate_operators
+from archspec.graph.squeeze_excite import (
+    JOIN,
+    count_inner,
+    list_gate_operators,
+    name_gate_operators,
+)
 from archspec.operators.operator import Attrs
 from archspec.operators.table import OPERATORS, STEPS
 from archspec.settings import Path
@@ -212,7 +217,7 @@ def _add_squeeze_excite(
     expansion: _Expansion, step: StepSpec, value: int, known: KnownWidths, path: Path
 ) -> int:
     said, channels = step.settings, expansion.count_channels(value)
-    inner = max(1, channels // said.reduction)
+    inner = count_inner(channels, said.reduction)
     names = name_gate_operators(said.activation)
     made = value
     operators = list_gate_operators(channels, inner, said.activation, said.gate)

@@ -24,6 +24,11 @@ class Gate(NamedTuple):
     gate: Any
 
 
+def count_inner(channels: int, reduction: int) -> int:
+    """Return how many channels there are inside a gate of so many."""
+    return max(1, channels // reduction)
+
+
 def list_gate_operators(channels: int, inner: int, activation: ActivationSpec, gate: str) -> Gate:
     """Return the kinds and attributes of a gate's operators, for so many channels and as many
     inside it.

@@ -13,13 +13,15 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from functools import cached_property
 from heapq import heapify, heappop, heappush
+from typing import Any
 
 from archspec.compare.concat_sources import ResolvedReads
 from archspec.errors import Diagnostic, ModelFileError
 from archspec.graph.ir import Graph, Op
 from archspec.graph.shapes import infer_shapes
+from archspec.operators.operator import Attrs, Operator
 from archspec.operators.shape_rules import Shape
-from archspec.operators.table import COMMUTATIVE
+from archspec.operators.table import COMMUTATIVE, OPERATORS, ROWS
 
 MAX_JOINED = 4_100_000
 """Values that all operators of a file that is lifted read, concatenations written out;
@@ -115,28 +117,38 @@ def make_network(graph: Graph, where: str) -> Network:
     for name, reads in joins.reads.items():
         collected.add_node(joins.ops[name], reads)
     outputs = tuple(collected.add_join(joins.leaves[name]) for name in joins.graph.outputs)
-    return Network(_in_its_groups(collected.nodes), outputs)
+    nodes: Mapping[str, Node] = collected.nodes
+    for row in filter(lambda row: row.case_of, ROWS):
+        nodes = _as_neighbours_are(nodes, row, OPERATORS[row.case_of])
+    return Network(nodes, outputs)
 
 
-def _in_its_groups(nodes: Mapping[str, Node]) -> Mapping[str, Node]:
-    """The nodes, where all group norms have as many groups,
-    with that of as many channels as one of them.
+def _as_neighbours_are(
+    nodes: Mapping[str, Node], case: Operator, whole: Operator
+) -> Mapping[str, Node]:
+    """The nodes, where all of the whole kind have the same settings, with those that are a case of
+    it, with these settings, as the whole kind too.
 
-    It is an instance norm as well, and so it was read; its neighbours tell what it was meant for.
+    An instance norm is a group norm as well, of as many groups as channels, and is read as the
+    former; its neighbours tell what it was meant for.
     """
-    norms = [node.op for node in nodes.values() if node.kind == "group_norm"]
-    groups = {op.attrs["groups"] for op in norms}
-    if len(groups) != 1:
+    own = sorted({*whole.required} - {*case.required})
+    settings = {_values_of(node, own) for node in nodes.values() if node.kind == whole.kind}
+    if len(settings) != 1:
         return nodes
-    (number,) = groups
-    return {name: _group_norm(node, number) for name, node in nodes.items()}
+    more = dict(zip(own, settings.pop(), strict=True))
+    return {name: _as_whole_kind(node, case, whole, more) for name, node in nodes.items()}
 
 
-def _group_norm(node: Node, groups: int) -> Node:
-    if node.kind != "instance_norm" or node.op.attrs["channels"] != groups:
+def _values_of(node: Node, names: Sequence[str]) -> tuple[Any, ...]:
+    return tuple(node.op.attrs[name] for name in names)
+
+
+def _as_whole_kind(node: Node, case: Operator, whole: Operator, more: Attrs) -> Node:
+    attrs = {**node.op.attrs, **more}
+    if node.kind != case.kind or whole.same_as(attrs) != case.kind:
         return node
-    attrs = {**node.op.attrs, "groups": groups}
-    return replace(node, op=replace(node.op, kind="group_norm", attrs=attrs))
+    return replace(node, op=replace(node.op, kind=whole.kind, attrs=attrs))
 
 
 @dataclass

@@ -132,8 +132,8 @@ class _StepFinder:
             branch = () if is_empty else self.find_steps(before, (end,), in_channels, depth + 1)
             branches.append(branch)
             widths.append(branch[-1].out_channels if branch else in_channels)
-        out_channels = sum(widths) if kind == "concat" else widths[0]
         attrs: Mapping[str, Any] = MappingProxyType({})
+        out_channels = OPERATORS[kind].channels(attrs, widths)
         return Step(name, kind, attrs, in_channels, out_channels, tuple(branches))
 
     def take_node(self, node: Node) -> None:

@@ -8,7 +8,7 @@ from fractions import Fraction
 from itertools import chain
 from typing import Any
 
-from archspec.graph.squeeze_excite import Gate
+from archspec.graph.squeeze_excite import Gate, count_inner
 from archspec.lift.matching_steps import (
     PartInstance,
     Style,
@@ -21,7 +21,7 @@ from archspec.operators.named_widths import width_of
 from archspec.operators.operator import Operator, never
 from archspec.operators.operator import Step as RowStep
 from archspec.operators.table import OPERATORS, norm_name
-from archspec.spec.steps import MAX_REDUCTION, SqueezeExciteStep
+from archspec.spec.steps import MAX_REDUCTION, BranchesStep, SqueezeExciteStep
 
 MAX_MULTIPLE = 64
 MAX_PARTS = 32
@@ -98,7 +98,8 @@ class _StepWriter:
         of = [
             self.write_list(list(zip(branch, instances, strict=True)), widths) for branch in lists
         ]
-        return {"branches": {**({} if join == "concat" else {"join": join}), "of": of}}
+        usual = {"join": BranchesStep.model_fields["join"].default}
+        return {"branches": {**_drop_usual({"join": join}, usual), "of": of}}
 
     def write_widths(self, row: Operator, places: Sequence[Place]) -> dict[str, int | str]:
         """The settings of a step that are widths."""
@@ -141,7 +142,7 @@ def _find_reduction(steps: Sequence[Step]) -> int | None:
     """The share by which all of these reduce their channels, if there is one; the usual first."""
     reductions: Sequence[int] = (SqueezeExciteStep().reduction, *range(1, MAX_REDUCTION + 1))
     for reduction in reductions:
-        if all(max(1, s.in_channels // reduction) == s.attrs["inner"] for s in steps):
+        if all(count_inner(s.in_channels, reduction) == s.attrs["inner"] for s in steps):
             return reduction
     return None
 

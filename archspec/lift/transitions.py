@@ -7,11 +7,12 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Iterable, Sequence
 from itertools import product
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from archspec.lift.matching_steps import PartInstance, Style, matches_steps
 from archspec.lift.network import Unliftable
 from archspec.lift.step_lists import write_steps
+from archspec.settings import Pooling
 from archspec.spec.compression import compress
 from archspec.spec.templates import load_templates
 from archspec.spec.transition import TransitionSpec
@@ -19,7 +20,8 @@ from archspec.spec.transition import TransitionSpec
 Form = dict[str, Any]
 Key = TypeVar("Key", bound=Hashable)
 
-POOLS = ("none", "avg", "max")
+POOLS = get_args(Pooling)[::-1]
+"""None is tried first, as it says the least."""
 QUARTERS = (0.5, 1.0, 0.25, 0.75)
 """Shares that a single part tells from a number of channels."""
 TWENTIETHS = tuple(parts / 20 for parts in range(1, 20))

@@ -77,6 +77,11 @@ def _leaves_places(attrs: Attrs, channels: int) -> bool:
     return attrs["groups"] in (1, channels)
 
 
+def _is_back_again(attrs: Attrs, behind: Attrs, channels: int) -> bool:
+    """Groups of c channels are transposed to c groups, and so back again."""
+    return bool(attrs["groups"] * behind["groups"] == channels)
+
+
 def _shuffle_reach(attrs: Attrs, parts: Sequence[Any]) -> Any:
     return parts[0].shuffled(attrs["groups"])
 
@@ -123,6 +128,7 @@ ROWS = (
         required=("groups",),
         of_one_channel={"groups": 1},
         is_idle=_leaves_places,
+        undoes_itself=_is_back_again,
         tells_places=always,
         reach=_shuffle_reach,
         keeps_sign=True,

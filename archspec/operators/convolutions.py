@@ -100,8 +100,19 @@ def conv_attrs(conv: ConvStep, ins: int, known: Widths) -> Attrs:
         "groups": ins if conv.groups == "depthwise" else conv.groups,
     }
     if conv.standardized:
-        attrs |= {"standardized": True, "weight_eps": conv.weight_eps}
+        attrs |= standardized(conv.weight_eps)
     return {**attrs, "bias": True} if conv.bias else attrs
+
+
+def standardized(weight_eps: float | None) -> Attrs:
+    """Return the attributes of a convolution with standardized filters; an eps of None says that
+    they are stored as they are used, and what weights they were, nothing tells.
+    """
+    return {"standardized": True, "weight_eps": weight_eps}
+
+
+def _standardizes(attrs: Attrs) -> bool:
+    return bool(attrs.get("standardized")) and attrs.get("weight_eps") is not None
 
 
 def _conv_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
@@ -256,6 +267,7 @@ ROWS = (
         },
         of_one_channel={"groups": 1, "standardized": False},
         has_filters=True,
+        standardizes=_standardizes,
         folds_norm=True,
         over_vector=_as_dense,
         mixes=_has_one_group,

@@ -140,6 +140,7 @@ ROWS = (
         commutes=True,
         verb="multiplies",
         about="the second scales the first",
+        is_product=True,
         write_onnx=node_of("Mul"),
         reach=_all_of_a_place,
         keeps_sign=True,

@@ -19,8 +19,8 @@ Pattern = Any
 """What a value is made of: see archspec/readers/fusion.py."""
 
 
-def _over_its_root(x: Pattern) -> tuple[tuple[Attrs, Pattern], ...]:
-    """A value divided by the root of the mean of its square, as it is written."""
+def over_its_root(x: Pattern) -> tuple[tuple[Attrs, Pattern], ...]:
+    """Return how a value is written that is divided by the root of the mean of its square."""
     squares = (("power", 2.0, x), ("multiply", None, x, x))
     roots = [("sqrt", None, ("plus", "eps", ("mean", None, square))) for square in squares]
     divided = [("divide", None, x, root) for root in roots]
@@ -28,7 +28,7 @@ def _over_its_root(x: Pattern) -> tuple[tuple[Attrs, Pattern], ...]:
     return tuple(({}, pattern) for pattern in (*divided, *multiplied))
 
 
-_CENTRED = ("subtract", None, "x", ("mean", None, "x"))
+CENTRED = ("subtract", None, "x", ("mean", None, "x"))
 
 EPS, MOMENTUM, GROUPS = 1e-5, 0.9, 32
 
@@ -69,6 +69,13 @@ def _scale_alone(attrs: Attrs) -> Mapping[str, Shape]:
 
 def _batch_norm_tensors(attrs: Attrs) -> Mapping[str, Shape]:
     return dict.fromkeys(("moving_mean", "moving_variance", "gamma", "beta"), (attrs["channels"],))
+
+
+def norm_of_scale_and_shift(channels: int) -> tuple[str, Attrs]:
+    """Return the norm that a scale and a shift of each channel are, its kind and its attributes:
+    statistics and eps are in the scale, so that no file tells the eps.
+    """
+    return "batch_norm", {"channels": channels, "eps": None}
 
 
 def _all_of_a_group(attrs: Attrs, parts: Sequence[Any]) -> Any:
@@ -251,7 +258,7 @@ ROWS = (
         reach=_all_of_a_group,
         other_names=("ln", "layer_norm2d"),
         settings={"eps": EPS},
-        patterns=_over_its_root(_CENTRED),
+        patterns=over_its_root(CENTRED),
         mindir={"LayerNorm": _mindir_layer_norm},
         onnx={"LayerNormalization": _onnx_layer_norm},
         write_onnx=nodes.write_layer_norm,
@@ -285,6 +292,7 @@ ROWS = (
         about="each channel of an image by itself",
         required=("channels", "eps"),
         untold=frozenset({"eps"}),
+        case_of="group_norm",
         hint="before a global_pool, or `keep: true` there",
         settings={"eps": EPS},
         onnx={"InstanceNormalization": _onnx_instance_norm},
@@ -301,7 +309,7 @@ ROWS = (
         untold=frozenset({"eps"}),
         reach=_all_of_a_group,
         settings={"eps": EPS},
-        patterns=_over_its_root("x"),
+        patterns=over_its_root("x"),
         onnx={"RMSNormalization": _onnx_rms_norm},
         write_onnx=nodes.write_rms_norm,
     ),

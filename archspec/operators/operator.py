@@ -9,14 +9,15 @@ from typing import Any
 
 from archspec.operators.file_node import Read
 from archspec.operators.onnx_writing import WriteOnnx
-from archspec.operators.shape_rules import Shape
+from archspec.operators.shape_rules import Shape, same_shape
 from archspec.settings import SpecModel
 
 Attrs = Mapping[str, Any]
 Widths = Mapping[str, int]
 """What the names in widths stand for: `in`, `out`, `k`, `bottleneck`."""
 
-STATISTICS = ("moving_mean", "moving_variance")
+MOVING_MEAN, MOVING_VARIANCE = "moving_mean", "moving_variance"
+STATISTICS = (MOVING_MEAN, MOVING_VARIANCE)
 DERIVED = frozenset({"in_channels", "channels"})
 """Attributes that follow from what an operator reads."""
 CHANNEL_COUNTS = ("in_channels", "out_channels", "channels")
@@ -37,6 +38,10 @@ def _no_arguments(attrs: Attrs, ins: str) -> Mapping[str, str]:
 
 def _no_other_kind(attrs: Attrs) -> tuple[str, Attrs] | None:
     return None
+
+
+def _not_two_in_a_row(attrs: Attrs, behind: Attrs, channels: int) -> bool:
+    return False
 
 
 def never(attrs: Attrs) -> bool:
@@ -200,6 +205,8 @@ class Operator:
     """What its attributes are where each channel is looked at by itself, `CHANNEL_COUNTS` aside."""
     has_filters: bool = False
     """It makes its channels by weights, which may be all zero."""
+    standardizes: Callable[[Attrs], bool] = never
+    """Its filters are made of its weights wherever it is used: these alone are not what filters."""
     folds_norm: bool = False
     """A batch norm behind it may be folded into its weights."""
     folds_scale: bool = False
@@ -241,8 +248,14 @@ class Operator:
     same_as: Callable[[Attrs], str] = _as_it_is
     """The kind that it is as well with these attributes, which has no more of them;
     '' where none is."""
+    case_of: str = ""
+    """The kind of which it is a case: that of which `same_as` may say this one."""
     undone_by: str = ""
     """The kind of operator with the same attributes that gives back what this one has read."""
+    undoes_itself: Callable[[Attrs, Attrs, int], bool] = _not_two_in_a_row
+    """Two in a row with these attributes give back so many channels as the first has read them."""
+    is_product: bool = False
+    """It multiplies what it reads: the second, such as a gate, scales the first."""
     is_gate: bool = False
     """It gives shares between 0 and 1, which scale something else."""
     times_input: str = ""
@@ -265,7 +278,8 @@ class Operator:
     other_keys: Mapping[str, str] = field(default_factory=dict)
     """What others call its settings, and what to write here."""
     interval: Callable[[Attrs], tuple[float, float]] | None = None
-    """Of what leaves values as they are between two bounds, and cuts off the rest: the bounds."""
+    """Of what leaves values as they are between two bounds, and cuts off the rest: the bounds. They
+    are its settings if it has any."""
     scales_channels: bool = False
     """It multiplies each channel by a weight of its own, as all norms do."""
     remains_of: Mapping[str, Attrs] = field(default_factory=dict)
@@ -294,6 +308,22 @@ class Operator:
     def is_cut_by_zeros(self) -> bool:
         """A weight of zero cuts its channel off: what scales and norms multiply with."""
         return self.scales_channels or self.family == "norm"
+
+    @property
+    def has_statistics(self) -> bool:
+        """It is a norm with moving statistics: evaluation, which takes these in place of a batch's
+        own, has it as a scale and a shift of each channel, and so may a file.
+        """
+        if self.family != "norm":
+            return False
+        return not self.tensors({**self.settings, "channels": 1}).keys().isdisjoint(STATISTICS)
+
+    @property
+    def is_by_value(self) -> bool:
+        """It does to each value what it does to one by itself, of a map or of a vector; and so do
+        the parts that it is in files.
+        """
+        return self.shape is same_shape or bool(self.remains_of)
 
     @property
     def is_of_training(self) -> bool:

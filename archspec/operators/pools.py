@@ -59,8 +59,13 @@ def _pool_attrs(pool: PoolStep, ins: int, known: Widths) -> Attrs:
     return {**attrs, "ceil": True} if pool.ceil else attrs
 
 
+def blur_padding(kernel: int, stride: int) -> int:
+    """Return the pixels that a blur mirrors at each edge: the middle stays in the middle."""
+    return (stride - 1 + kernel - 1) // 2
+
+
 def _blur_attrs(blur: BlurPoolStep, ins: int, known: Widths) -> Attrs:
-    padding = (blur.stride - 1 + blur.kernel - 1) // 2
+    padding = blur_padding(blur.kernel, blur.stride)
     return {"kernel": blur.kernel, "stride": blur.stride, "padding": padding}
 
 

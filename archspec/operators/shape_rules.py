@@ -63,6 +63,11 @@ def window_pixels(attrs: Mapping[str, Any], shape: Shape) -> tuple[int, int]:
     return height, width
 
 
+def is_whole_map(attrs: Mapping[str, Any], pixels: Sequence[int]) -> bool:
+    """Return whether a window is all of a map of so many pixels, (H, W), and nothing beside."""
+    return not attrs["padding"] and tuple(pixels) == (attrs["kernel"],) * 2
+
+
 def expect_map(shape: Shape) -> Shape:
     """Return a shape that has pixels, else raise a fault."""
     if len(shape) != 3:

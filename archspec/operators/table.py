@@ -79,6 +79,10 @@ def norm_name(kind: str) -> str:
     return kind.removesuffix("_norm")
 
 
+NORM_KINDS: Mapping[str, str] = {norm_name(kind): kind for kind in NORMS}
+"""Kinds of norms by what the language calls them."""
+
+
 def find_by_word(word: str) -> Operator | None:
     """Return the operator that a word means here or elsewhere, in any spelling: `HardTanh`."""
     return _BY_WORD.get(letters_of(word))

@@ -14,7 +14,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from archspec.operators.table import OPERATORS
+from archspec.operators.convolutions import standardized
+from archspec.operators.norms import CENTRED, over_its_root
+from archspec.operators.operator import Attrs
 from archspec.readers.fusion import Pattern, bind_names
 from archspec.readers.tensors import Tensor, compute_later
 from archspec.readers.trace import UNKNOWN, Call, Unsupported, decimal
@@ -78,22 +80,22 @@ def find_eps(value: OfWeight) -> float:
     """Return the eps of filters that have mean 0 and variance 1:
     normed as a layer norm norms a pixel.
     """
-    for _, pattern in OPERATORS["layer_norm"].patterns:
+    for _, pattern in over_its_root(CENTRED):
         bound = bind_names(value.value, pattern)
         if bound is not None and bound["x"] == "x" and value.places == "OIHW":
             return decimal(float(bound["eps"]))
     raise Unsupported(_difference(value))
 
 
-def with_its_weight(call: AnyCall) -> tuple[AnyCall, dict[str, Any]]:
+def with_its_weight(call: AnyCall) -> tuple[AnyCall, Attrs]:
     """Return a convolution's node that reads the weight itself where it reads what is computed of
     one, and the attributes that say what that is.
     """
     filters = call.inputs[1]
     if not isinstance(filters, OfWeight):
         return call, {}
-    told = {"standardized": True, "weight_eps": find_eps(filters)}
     weight = _in_shape(filters.weight, filters.dims)
+    told = standardized(find_eps(filters))
     return replace(call, inputs=(call.inputs[0], weight, *call.inputs[2:])), told
 
 
@@ -289,8 +291,7 @@ def _kind(value: Pattern) -> str:
 
 # ---- what it is instead
 
-_CENTRED = ("subtract", None, "x", ("mean", None, "x"))
-_VARIANCE = ("mean", None, ("multiply", None, _CENTRED, _CENTRED))
+_VARIANCE = ("mean", None, ("multiply", None, CENTRED, CENTRED))
 _UNBIASED = ("times", "factor", _VARIANCE)
 _DIVISORS = (
     (("plus", "eps", ("sqrt", None, _UNBIASED)), "their unbiased deviation + {eps}"),
@@ -304,7 +305,7 @@ _DIVISORS = (
 def _difference(value: OfWeight) -> str:
     """What filters are that are standardized in another way, as a predicate."""
     for divisor, words in _DIVISORS:
-        bound = bind_names(value.value, ("divide", None, _CENTRED, divisor))
+        bound = bind_names(value.value, ("divide", None, CENTRED, divisor))
         if bound is not None and bound["x"] == "x":
             told = {"eps": decimal(float(bound["eps"]))} if "eps" in bound else {}
             by = words.format(**told)

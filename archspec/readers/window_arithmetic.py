@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from archspec.operators.pool_nodes import BINOMIAL
+from archspec.operators.pools import blur_padding
 from archspec.operators.shape_rules import sides
 from archspec.operators.table import OPERATORS
 from archspec.readers.trace import MAX_CHANNELS, Call, Feature, Unsupported
@@ -174,5 +175,5 @@ def blur_filter(dims: tuple[int, ...], channels: int) -> Array:
 
 def expect_blurs_padding(attrs: Mapping[str, Any]) -> None:
     """Refuse a blur that does not keep the middle of the map in the middle."""
-    if attrs["padding"] != (attrs["stride"] + attrs["kernel"] - 2) // 2:
+    if attrs["padding"] != blur_padding(attrs["kernel"], attrs["stride"]):
         raise Unsupported(f"blurs with a padding of {attrs['padding']}")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from archspec.errors import Diagnostic
+from archspec.operators.table import STEPS
 from archspec.settings import Path, SpecModel
 from archspec.spec.block import BlockSpec
 from archspec.spec.faulty_steps import walk_steps
@@ -117,7 +118,8 @@ def _steps_of(block: Block) -> Iterator[StepSpec]:
 
 
 def _is_open_dropout(step: StepSpec) -> bool:
-    return step.kind == "dropout" and step.settings.rate is None
+    row = STEPS.get(step.kind)
+    return bool(row and row.is_of_training and step.settings.rate is None)
 
 
 def _is_said(part: SpecModel, key: str) -> bool:

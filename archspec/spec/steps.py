@@ -31,6 +31,7 @@ from archspec.operators.table import (
     GATES,
     JOINS,
     JOINS_OF_ANY,
+    NORM_KINDS,
     NORMS,
     OPERATORS,
     STEPS,
@@ -49,7 +50,7 @@ else:
     GateKind = Literal[GATES]
     Join = Literal[JOINS]
     SkipJoin = Literal[JOINS_OF_ANY]
-    NormKind = Literal[tuple(map(norm_name, NORMS)) + ("none",)]  # noqa: RUF005
+    NormKind = Literal[tuple(NORM_KINDS) + ("none",)]  # noqa: RUF005
 
 MAX_STEPS = 64
 MAX_REDUCTION = 256
@@ -79,7 +80,7 @@ def _accept_bare_kind(value: Any) -> Any:
 
 def _list_owners(kinds: tuple[str, ...], key: str) -> str:
     """The kinds that have a setting, in words."""
-    owners = [kind for kind in kinds if key in OPERATORS[kind].settings]
+    owners = [norm_name(kind) for kind in kinds if key in OPERATORS[kind].settings]
     return " and ".join(", ".join(owners).rsplit(", ", 1))
 
 
@@ -87,13 +88,13 @@ class NormSpec(NormSettings):
     """Normalisation. Defaults: torchvision's eps, and MindSpore's momentum (PyTorch's 0.1)."""
 
     kind: NormKind = "batch"
-    """`layer` is over the channels of each pixel."""
+    """What it averages over."""
 
     @model_validator(mode="after")
     def _check_settings_of_kind(self) -> Self:
         for key in _SETTINGS_OF_SOME_NORMS:
             if key in self.model_fields_set and key not in self.own_settings:
-                owners = _list_owners(NORMS, key).replace("_norm", "")
+                owners = _list_owners(NORMS, key)
                 rule = f"{key} is a setting of the norm {owners}, not of {self.kind}"
                 raise broken_rule(key, rule)
         return self
@@ -101,7 +102,7 @@ class NormSpec(NormSettings):
     @property
     def operator(self) -> str:
         """The kind of operator; '' for none."""
-        return "" if self.kind == "none" else f"{self.kind}_norm"
+        return NORM_KINDS.get(self.kind, "")
 
     @property
     def own_settings(self) -> Mapping[str, Any]:
@@ -182,7 +183,7 @@ class BranchesStep(SpecModel):
     """Several lists of steps that read the same feature map; an empty one passes it on as it is."""
 
     join: Join = "concat"
-    """How what they give is joined; all but `concat` take branches of equal shape."""
+    """How what they give is joined: side by side, or value by value."""
     of: Annotated[tuple[tuple[Step, ...], ...], Field(min_length=2, max_length=16)]
     """The lists of steps."""
 

@@ -17,6 +17,7 @@ from archspec.graph.ir import Graph
 from archspec.graph.parts import list_parts
 from archspec.machine.ascend import require_devices
 from archspec.mindspore_versions import list_versions
+from archspec.operators.table import OPERATORS
 from archspec.runtime import (
     import_mindspore_meanwhile,
     import_opencv,
@@ -133,7 +134,8 @@ def plan_run(
     check_fit(spec, recipe, splits, asked.world)
     graph = _build_trainable(spec, recipe, splits)
     recipe, line = plan_recompute(recipe, graph, device_target=device_target, devices=devices)
-    has_batch_norm = any(op.kind == "batch_norm" for op in graph.ops.values())
+    ops = graph.ops.values()
+    has_batch_norm = any(OPERATORS[op.kind].has_statistics for op in ops)
     norms = describe_norms(recipe, asked.world, has_batch_norm=has_batch_norm)
     kept = describe_kept(recipe, graph)
     switched = describe_switches(recipe.ascend, device_target)

@@ -103,10 +103,11 @@ def _walk_behind_weights(graph: Graph) -> Iterator[Op]:
         if op.name in seen or _makes_features(op):
             continue
         seen.add(op.name)
-        if not OPERATORS[op.kind].keeps_logits:
+        row = OPERATORS[op.kind]
+        if not row.keeps_logits:
             yield op
-        is_gated = op.kind == "multiply"  # a gate is an activation, but what it scales is not
-        waiting.extend(op.inputs[:1] if is_gated else op.inputs)
+        # A gate is an activation, but what it scales is not.
+        waiting.extend(op.inputs[:1] if row.is_product else op.inputs)
 
 
 def _makes_features(op: Op) -> bool:

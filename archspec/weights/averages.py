@@ -10,8 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Generic, TypeVar
 
+from archspec.operators.operator import STATISTICS
 from archspec.weights.pairing.grouping import ROLES
 from archspec.weights.pairing.naming import FAR_MORE, list_prefixes
 
@@ -19,7 +21,7 @@ Tensor = TypeVar("Tensor", bound=Any)
 """Anything with a `shape`."""
 
 _WORD = re.compile(r"(?<![a-z])ema(?![a-z])", re.IGNORECASE)
-_STATISTICS = frozenset(ROLES["moving_mean"] + ROLES["moving_variance"])
+_STATISTICS = frozenset(chain.from_iterable(ROLES[role] for role in STATISTICS))
 _SETTINGS = frozenset(("decay", "num_updates", "n_averaged", "updates", "steps", "step", "initted"))
 """What averaging itself keeps beside the averages, by the last part of its name."""
 

@@ -9,6 +9,8 @@ import numpy as np
 
 from archspec.errors import Diagnostic, format_count
 from archspec.graph.ir import Graph
+from archspec.operators.operator import MOVING_VARIANCE
+from archspec.operators.table import OPERATORS
 from archspec.weights.formats.number_types import Floats
 
 MAX_LISTED = 20
@@ -34,8 +36,8 @@ def find_faulty_values(
 
 def _eps_by_variance(graph: Graph) -> dict[str, float]:
     """By the names of variances."""
-    norms = [op for op in graph.ops.values() if op.kind == "batch_norm"]
-    return {f"{op.name}.moving_variance": op.attrs["eps"] for op in norms}
+    norms = [op for op in graph.ops.values() if OPERATORS[op.kind].has_statistics]
+    return {f"{norm.name}.{MOVING_VARIANCE}": norm.attrs["eps"] for norm in norms}
 
 
 def _describe_faults(

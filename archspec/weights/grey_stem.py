@@ -13,6 +13,7 @@ import numpy as np
 
 from archspec.graph.ir import Graph, Op
 from archspec.graph.parameters import list_parameters
+from archspec.operators.table import OPERATORS
 from archspec.weights.formats.number_types import Floats
 
 COLOURS = 3
@@ -55,7 +56,7 @@ def _reads_image(op: Op, graph: Graph) -> bool:
         and op.inputs == graph.inputs
         and op.attrs["groups"] == 1
         and op.attrs["in_channels"] in (1, COLOURS)
-        and not op.attrs.get("standardized")
+        and not OPERATORS[op.kind].standardizes(op.attrs)
     )
 
 

@@ -11,7 +11,7 @@ from compare.test_equal_operators import conv, spec_of
 
 from archspec.compare.compare import compare
 from archspec.compare.concat_sources import MAX_JOINED
-from archspec.compare.simplify import count_channels
+from archspec.compare.row_facts import count_channels
 from archspec.compare.sliced_concats import resolve_slices, resolve_slices_as_in
 from archspec.errors import ModelFileError
 from archspec.graph.build import build_graph

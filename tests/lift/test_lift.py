@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from readers.onnx_styles import STYLES, Step, densenet, run, written
 from spec.language import specs
 
+from archspec.compare.whole_map_pools import as_it_is_read
 from archspec.errors import ArchspecError, ModelFileError
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph, Op
@@ -46,10 +47,10 @@ CHAINS = ("unet",)
 
 
 def in_a_file(graph: Graph) -> Graph:
-    """The graph as a reader returns it: no regions, no dropout, no momentum."""
+    """The graph as a reader returns it: no regions, no dropout, no momentum, no crop of nothing."""
     passed: dict[str, str] = {}
     ops = []
-    for op in graph.ops.values():
+    for op in as_it_is_read(graph).ops.values():
         inputs = tuple(passed.get(source, source) for source in op.inputs)
         if OPERATORS[op.kind].is_of_training:
             passed[op.name] = inputs[0]
@@ -278,6 +279,17 @@ def test_every_shipped_spec_is_lifted_from_onnx(name: str, style: str, tmp_path:
     )
     if style != "torch folded" and name != "fcdensenet103":
         assert found.text == lifted(spec)
+
+
+def test_a_norm_of_as_many_groups_as_channels_is_called_as_its_neighbours() -> None:
+    """It is an instance norm as well, and where no other norm has groups it is one."""
+    head = "growth_rate: 16\nblock_config: [3]\nstem: {channels: 16}\n"
+    grouped = lifted(spec_of(f"{head}norm: {{kind: group, groups: 16}}\n"))
+    assert "groups: 16" in grouped
+    assert "instance" not in grouped
+    by_channel = lifted(spec_of(f"{head}norm: instance\n"))
+    assert "norm: instance" in by_channel
+    assert "group" not in by_channel
 
 
 # ---- what cannot be lifted

@@ -23,6 +23,8 @@ NORM_NAMES = {*map(norm_name, NORMS)} - {"group", "layer", "batch"}
 STRUCTURE = {kind for kind, row in OPERATORS.items() if row.arity != 1} | {"output", "slice"}
 """What a graph is held together by: what reads it has to know these, and no list is longer."""
 KINDS = {*OPERATORS, *NORM_NAMES} - STRUCTURE
+ONE_OF_MANY = {kind for kind, row in OPERATORS.items() if row.family or row.is_of_training}
+"""Of which another row may be what is asked for: a second norm that has statistics."""
 WORDS = {
     "archspec/readers/onnx": {word for row in ROWS for word in row.onnx},
     "archspec/readers/mindir": {word for row in ROWS for word in row.mindir},
@@ -171,12 +173,25 @@ def defaults(source: str) -> list[tuple[int, str]]:
     return found
 
 
+def asked_by_name(source: str) -> list[tuple[int, str]]:
+    """The one of many that something is compared with, where a row could be asked."""
+    found = []
+    for node in nodes_of(source):
+        if isinstance(node, ast.Compare) and isinstance(node.ops[0], (ast.Eq, ast.NotEq)):
+            words = texts([node.left, *node.comparators])
+            found += [(node.lineno, word) for word in words if word in ONE_OF_MANY]
+    return found
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_file_has_a_list_of_its_own(path: Path) -> None:
-    """Of kinds; of attributes, and of what files call operators, but for a format's own room."""
+    """Of kinds; of attributes, and of what files call operators, but for a format's own room. Nor
+    does any ask for one kind of a family by its name.
+    """
     place = str(path.relative_to(ROOT))
     source = path.read_text(encoding="utf-8")
     assert (lists(source, place) != []) == (place in APART)
+    assert asked_by_name(source) == []
     if not any(room in place for room in WORDS):
         assert lists_of_attributes(source) == []
         assert defaults(source) == []
@@ -256,6 +271,19 @@ def test_a_default_of_an_attribute_is_found_where_it_is_asked_for(source: str) -
 @pytest.mark.parametrize(
     "source",
     [
+        'if op.kind == "batch_norm": pass',
+        'is_open = step.kind != "dropout"',
+        'norms = [op for op in ops if "rms_norm" == op.kind]',
+    ],
+)
+def test_a_question_for_one_of_many_is_found_in_each_of_its_forms(source: str) -> None:
+    """One of the row's own truths is asked in its place."""
+    assert [line for line, _ in asked_by_name(source)] == [1]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
         'OP = Op("x", "conv", (), {"kernel": 1, "stride": 1})',
         'STEM = ("kernel", "stride", "norm")',
         'if op.kind == "concat" or op.kind == "slice": pass',
@@ -273,3 +301,4 @@ def test_what_is_no_list_is_left_alone(source: str) -> None:
     attributes of one operator, and the language's keys, some of which are called as attributes are.
     """
     assert lists(source) == lists_of_attributes(source) == defaults(source) == []
+    assert asked_by_name(source) == []

@@ -93,11 +93,9 @@ def _zero_biases(reading: Reading) -> frozenset[str]:
 
 def _norms_shift(reading: Reading) -> bool:
     """Whether a beta or a mean is known that is not zero."""
-    norms = (
-        known
-        for name, known in reading.weights.items()
-        if reading.graph.ops[name].kind == "batch_norm"
-    )
+    kinds = {name: op.kind for name, op in reading.graph.ops.items()}
+    known = reading.weights.items()
+    norms = (norm for name, norm in known if OPERATORS[kinds[name]].has_statistics)
     shifts = (each for norm in norms for each in norm.others if each is not norm.variance)
     return any(isinstance(shift, np.ndarray) and bool(shift.any()) for shift in shifts)
 

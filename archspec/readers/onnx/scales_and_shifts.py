@@ -14,6 +14,7 @@ import numpy as np
 from archspec.graph.ir import Op
 from archspec.operators.file_node import CHANNEL_SCALE, CHANNEL_SHIFT
 from archspec.operators.norm_nodes import EPS
+from archspec.operators.norms import norm_of_scale_and_shift
 from archspec.operators.table import NORMS, OPERATORS, attribute
 from archspec.readers.onnx.call import GROUPED, Call
 from archspec.readers.tensors import OperatorWeights, Source, Tensor, compute_later
@@ -153,8 +154,8 @@ def _part_of_norm(call: Call, kind: str, x: Feature, weight: Tensor) -> Feature:
 
 def add_affine(call: Call, x: Feature, scale: Tensor, *shifts: Tensor) -> Feature:
     """Add a batch norm that is written as a scale and a shift: its eps is part of the scale."""
-    weights, channels = [scale, *shifts], x.shape[1]
-    return call.op("batch_norm", [x], x.shape, weights, channels=channels, eps=None)
+    kind, attrs = norm_of_scale_and_shift(x.shape[1])
+    return call.op(kind, [x], x.shape, [scale, *shifts], **attrs)
 
 
 BY_CHANNEL: Mapping[str, Callable[[Call, Feature, Tensor], Feature]] = {

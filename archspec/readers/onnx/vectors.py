@@ -12,8 +12,8 @@ from types import MappingProxyType
 from typing import Any
 
 from archspec.graph.ir import Op
-from archspec.operators.shape_rules import same_shape
-from archspec.operators.table import GLOBAL_POOLS, OPERATORS
+from archspec.operators.shape_rules import is_whole_map
+from archspec.operators.table import GLOBAL_POOLS, OPERATORS, ROWS
 from archspec.readers.onnx.call import GROUPED, Call, axis_of
 from archspec.readers.trace import Feature, Unsupported, flatten_tuples
 from archspec.readers.window_arithmetic import kind_over
@@ -24,11 +24,8 @@ take those of one tower away many times."""
 
 HALF = "mean of one axis"
 
-_BY_ELEMENT = frozenset(
-    kind
-    for row in OPERATORS.values()
-    if (row.shape is same_shape and row.kind != "output") or row.remains_of
-    for kind in (row.kind, *row.remains_of)
+_BY_VALUE = frozenset(
+    kind for row in ROWS if row.is_by_value for kind in (row.kind, *row.remains_of)
 )
 
 
@@ -104,7 +101,7 @@ def vector(call: Call, x: Feature, depth: int = 0) -> Feature:
     if op.kind in GLOBAL_POOLS:
         return _remake(call, op, op.inputs, shape)
     row = OPERATORS.get(op.kind)  # None of a part of an operator
-    if row and row.over_whole_map and _reads_whole_map(call, op):
+    if row and row.over_whole_map and is_whole_map(op.attrs, call.known(op.inputs[0]).shape[2:]):
         return _remake(call, replace(op, kind=row.over_whole_map), op.inputs, shape)
     if depth == MAX_DEPTH:
         return call.op("global_avg_pool", [x], shape)
@@ -113,16 +110,10 @@ def vector(call: Call, x: Feature, depth: int = 0) -> Feature:
         kind, attrs = other
         source = vector(call, call.known(op.inputs[0]), depth + 1)
         return _remake(call, replace(op, kind=kind, attrs=attrs), (source.op,), shape)
-    if op.kind in _BY_ELEMENT:
+    if op.kind in _BY_VALUE:
         source = vector(call, call.known(op.inputs[0]), depth + 1)
         return _remake(call, op, (source.op,), shape)
     return call.op("global_avg_pool", [x], shape)
-
-
-def _reads_whole_map(call: Call, op: Op) -> bool:
-    """Whether a pool's window is all that it reads."""
-    size = (op.attrs["kernel"],) * 2
-    return not op.attrs["padding"] and call.trace.shapes[op.inputs[0]][2:] == size
 
 
 def _remake(call: Call, op: Op, inputs: tuple[str, ...], shape: tuple[Any, ...]) -> Feature:

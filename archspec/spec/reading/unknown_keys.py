@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from archspec.errors import Diagnostic
 from archspec.operators.operator import Operator
-from archspec.operators.table import find_by_word, letters_of, norm_name
+from archspec.operators.table import JOINS, STEPS, find_by_word, letters_of, norm_name
 from archspec.settings import Path
 from archspec.spec.reading.document import Document
 from archspec.spec.reading.document_paths import find_model, format_as_written, path_in_document
@@ -114,7 +114,7 @@ def _translate_word(word: str, choices: Sequence[str]) -> str:
     row = find_by_word(word)
     if row is not None and _name_of(row) in choices:
         return f"did you mean {_name_of(row)!r}?"
-    are_steps = "conv" in choices
+    are_steps = STEPS.keys() <= {*choices}
     return _translate_step(word, row, choices) if are_steps else ""
 
 
@@ -129,7 +129,7 @@ def _translate_step(word: str, row: Operator | None, steps: Sequence[str]) -> st
     written = STEPS_OF_OTHERS.get(letters_of(word), "")
     if written or row is None:
         return written
-    if row.arity in (None, 2):
+    if row.kind in JOINS:
         return f"write {{branches: {{join: {row.kind}, of: [...]}}}}"
     return f"write {{{row.family}: {_name_of(row)}}}" if row.family in steps else ""
 

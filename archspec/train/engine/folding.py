@@ -153,7 +153,7 @@ def _is_homogeneous(op: Op) -> bool:
 
 def _is_plain(op: Op) -> bool:
     """A convolution whose filters are its weights themselves."""
-    return op.kind == "conv" and not op.attrs.get("standardized")
+    return op.kind == "conv" and not OPERATORS[op.kind].standardizes(op.attrs)
 
 
 def _gains(op: Op) -> bool:

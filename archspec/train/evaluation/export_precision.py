@@ -15,6 +15,7 @@ import numpy.typing as npt
 from archspec.errors import ArchspecError, EnvironmentFault, format_count, name_first
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
+from archspec.operators.table import OPERATORS
 from archspec.runtime import import_onnx_runtime, import_openvino
 from archspec.train.data.source import Source
 from archspec.train.evaluation.calibration_images import (
@@ -141,7 +142,8 @@ def _quantisers_refusals() -> Iterator[None]:
 
 def _refuse_standardized(graph: Graph) -> None:
     """Rounded, standardized filters do not show that they were."""
-    names = [op.name for op in graph.ops.values() if op.attrs.get("standardized")]
+    ops = graph.ops.values()
+    names = [op.name for op in ops if OPERATORS[op.kind].standardizes(op.attrs)]
     if names:
         rule = "has standardized filters, of which no file of int8 tells that they were"
         raise ArchspecError.one("W004", rule, name_first(names), "--precision float16")

@@ -2,8 +2,8 @@
 
 What stands before the last dot of a tensor's name is its place, and tensors of one place make an
 operator. One of four dimensions makes a convolution, one of two a dense layer, several vectors make
-a norm; which vector is which, the last part of the name says. A single vector has one meaning
-alone: the slopes of a PReLU, the factors of a scale or of an RMS norm.
+a norm; which vector is which, the last part of the name says. A single vector, slopes or factors,
+has one meaning alone.
 """
 
 from __future__ import annotations
