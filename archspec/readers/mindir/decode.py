@@ -127,7 +127,7 @@ class _Parser(Wire):
             if what == "graph":
                 graphs.append(self.function(begin, end)[1])
             if what == "user_info":
-                entry = self.parsed(self.proto.ModelProto.UserInfoEntry, begin, end)
+                entry = self.parsed(self.proto.UserInfoEntry, begin, end)
                 told[text_of(entry.key)] = text_of(entry.value)
         if not graphs:
             raise Broken("it holds no graph")

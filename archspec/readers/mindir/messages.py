@@ -33,4 +33,7 @@ def _read_messages(folder: Path) -> SimpleNamespace:
     described = FileDescriptorProto.FromString(find_description(folder, "mind_ir_pb2"))
     # In a pool of its own: MindSpore registers the same names when it is imported.
     made: dict[str, Any] = message_factory.GetMessages([described])
-    return SimpleNamespace(**{name.removeprefix(PACKAGE): kind for name, kind in made.items()})
+    named = {name.removeprefix(PACKAGE): kind for name, kind in made.items()}
+    # Protobuf's own Python, which MindSpore asks for, has no attributes for messages in others.
+    told = named["ModelProto"].DESCRIPTOR.fields_by_name["user_info"].message_type
+    return SimpleNamespace(**named, UserInfoEntry=message_factory.GetMessageClass(told))
