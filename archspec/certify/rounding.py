@@ -124,7 +124,7 @@ def try_rounding(match: Match, reading: OnnxReading, path: Path) -> Rounding | N
 def _find_lost_weights(reading: OnnxReading, values: Values) -> Iterator[str]:
     for name, source in reading.whole_weights.items():
         whole, after = values.of(source.inputs[0]), values.of(source)
-        if whole is None or after is None or whole.ndim < 2:
+        if whole is None or after is None:
             continue
         before = _find_floats(source, values)
         if before is not None:
@@ -145,12 +145,16 @@ def _find_floats(source: Computed, values: Values) -> Array | None:
 
 
 def _is_flat(whole: Array, kind: Any) -> bool:
-    """Whether all of several filters' weights are one number, or the ends of their type's range."""
-    if len(whole) < 2 or whole.shape[1] < 2 or whole[0].size < FEWEST:
-        return False
+    """Whether all of several filters' weights are one number, or the ends of their type's range;
+    of biases the latter.
+    """
     limits = np.iinfo(kind)
     # Quantisers leave out the least of a signed type, so that both ends are as far from zero.
     is_end = (whole >= limits.max) | (whole <= limits.min + (limits.min < 0))
+    if whole.ndim < 2:
+        return whole.size >= FEWEST and bool(is_end.all())
+    if len(whole) < 2 or whole.shape[1] < 2 or whole[0].size < FEWEST:
+        return False
     return bool(is_end.all() or (whole == whole.flat[0]).all())
 
 
@@ -223,13 +227,15 @@ def _name_makers(match: Match) -> dict[str, str]:
 
 
 def _draw_images(shape: Sequence[int], random: Any) -> Iterator[Array]:
-    """Noise, coarse noise, and a colour: what a network tells apart is of some size."""
+    """Noise, coarse noise, and colours: what a network tells apart is of some size, and what is
+    pooled over all pixels, as a gate is, varies by colours alone.
+    """
     first, channels, height, width = shape
     yield random.normal(size=shape)
-    coarse = random.normal(size=(first, channels, PATCHES, PATCHES))
-    rows, columns = (np.arange(size) * PATCHES // size for size in (height, width))
-    yield coarse[:, :, rows][..., columns]
-    yield np.broadcast_to(random.normal(size=(first, channels, 1, 1)), shape)
+    for patches in (PATCHES, 1, 1):
+        coarse = random.normal(size=(first, channels, patches, patches))
+        rows, columns = (np.arange(size) * patches // size for size in (height, width))
+        yield coarse[:, :, rows][..., columns]
 
 
 @dataclass

@@ -204,6 +204,7 @@ def test_a_mindir_that_is_another_network_is_not_written(digits_run, tmp_path, m
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_the_screen_says_that_a_mindir_is_certified(digits_run, tmp_path):
     told = passed(densenet("export", digits_run, "-o", "a.mindir", cwd=tmp_path))
     assert "wrote a.mindir\ncertified: 20 direct connections, read back from the file\n" in told
@@ -243,18 +244,30 @@ def test_weights_beside_a_file_are_those_it_was_written_with(digits_run, tmp_pat
 
 
 def test_classes_of_a_checkpoint_are_those_of_the_file_that_names_them(digits_run, tmp_path):
-    """And a note says how where nobody does."""
+    """As in the recipe of a run."""
+    file, ckpt = tmp_path / "names.txt", digits_run / "checkpoints" / "best.ckpt"
+    names = tuple(f"number {each}" for each in range(10))
+    named = [Override(("data.class_names", str(file)), Place("--set", "command line"))]
+    for told, words in ((names, ""), (names[:2], "names 2 classes, the network has 10")):
+        file.write_text("\n".join(told))
+        if not words:
+            found = open_trained("densenetbc_digits", ckpt=ckpt, recipe_overrides=named)
+            assert found.classes == names
+            continue
+        with pytest.raises(ArchspecError, match=f"D012 {words}"):
+            open_trained("densenetbc_digits", ckpt=ckpt, recipe_overrides=named)
+
+
+@pytest.mark.slow
+def test_a_file_whose_classes_nobody_names_says_how_they_are_named(digits_run, tmp_path):
     (tmp_path / "names.txt").write_text("".join(f"number {each}\n" for each in range(10)))
     ckpt = digits_run / "checkpoints" / "best.ckpt"
     words = ("export", "densenetbc_digits", "--ckpt", ckpt, "-o", "a.onnx", "--unchecked")
     told = passed(densenet(*words, cwd=tmp_path))
     assert "note: the file says no names of classes" in told
     flag = ("--set", "recipe.data.class_names=names.txt")
-    told = passed(densenet(*words, *flag, cwd=tmp_path))
-    assert "names of classes" not in told
+    assert "names of classes" not in passed(densenet(*words, *flag, cwd=tmp_path))
     assert json.loads(metadata(tmp_path / "a.onnx")["classes"])[7] == "number 7"
-    (tmp_path / "names.txt").write_text("one\ntwo\n")
-    refused(densenet(*words, *flag, cwd=tmp_path), "D012", "names 2 classes, the network has 10")
 
 
 def test_mindspores_loader_sees_no_file_that_our_reader_has_not_passed(digits_run, tmp_path):

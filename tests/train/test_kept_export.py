@@ -36,7 +36,9 @@ def answers(network: Any) -> Any:
     return np.concatenate(rows)[: len(source)]
 
 
-@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize(
+    "engine", ["onnxruntime", pytest.param("openvino", marks=pytest.mark.slow)]
+)
 def test_each_image_is_the_same_class_as_in_mindspore(
     engine: Any, digits_run: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -60,6 +62,7 @@ def test_each_image_is_the_same_class_as_in_mindspore(
     assert (judged.top1, judged.top5, judged.images) == (known.top1, known.top5, known.images)
 
 
+@pytest.mark.slow
 def test_what_is_kept_is_made_anew_where_it_is_damaged_or_another_networks(
     digits_run: Path, cache: Path
 ) -> None:
@@ -80,6 +83,7 @@ def test_what_is_kept_is_made_anew_where_it_is_damaged_or_another_networks(
     assert len(list(cache.iterdir())) == 3
 
 
+@pytest.mark.slow
 def test_a_cache_that_takes_nothing_costs_time_alone(
     digits_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,6 +110,7 @@ def test_what_does_not_go_with_an_engine_is_refused(
     assert not cache.exists()
 
 
+@pytest.mark.slow
 def test_the_commands_say_what_they_did_in_one_line(digits_run: Path, tmp_path: Path) -> None:
     env = {"DENSENET_CACHE": str(tmp_path / "cache")}
     words = ("validate", digits_run, "--engine", "onnxruntime")
