@@ -18,6 +18,7 @@ from onnxruntime import quantization
 from readers.onnx_styles import STYLES, written
 from readers.test_onnx_quantised import STEPS, Quantiser
 
+from archspec.certify import rounded_features
 from archspec.certify.certificate import Certificate
 from archspec.certify.certify_file import certify_file
 from archspec.errors import ModelFileError
@@ -93,11 +94,16 @@ def one_number(whole: Any) -> Any:
     return np.full_like(whole, 5)
 
 
-def test_what_a_quantiser_writes_is_certified(quantised: bytes, tmp_path: Path) -> None:
+def test_what_a_quantiser_writes_is_certified(
+    quantised: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However few features are held at once."""
     found = certified(onnx.ModelProto.FromString(quantised), tmp_path)
     assert [difference.message for difference in found.differences] == []
     (told,) = (note for note in found.notes if note.startswith("on random images"))
-    assert "feature maps at least 9" in told
+    assert "41 feature maps at least 9" in told
+    monkeypatch.setattr(rounded_features, "MOST_HELD", 3_000)
+    assert certified(onnx.ModelProto.FromString(quantised), tmp_path).rounding == found.rounding
 
 
 @pytest.mark.parametrize(
@@ -108,6 +114,36 @@ def test_a_scale_that_rounds_or_clips_all_away_is_refused(
 ) -> None:
     model = onnx.ModelProto.FromString(quantised)
     change(model, feature_pair(model, place).input[1], partial(scale, by=by))
+    found = certified(model, tmp_path)
+    assert {difference.code for difference in found.differences} == {"R113"}
+
+
+def spoil_one(model: Any, place: int) -> None:
+    """Put a pair of another scale behind the pair at a place, on the same value."""
+    nodes = [*model.graph.node]
+    made = nodes[place]
+    reads = next(node for node in nodes if made.output[0] in node.input)
+    readers = [node for node in nodes if reads.output[0] in node.input]
+    old = next(each for each in model.graph.initializer if each.name == made.input[1])
+    values = numpy_helper.to_array(old) * np.float32(1e6)
+    model.graph.initializer.append(numpy_helper.from_array(values, "of its own"))
+    grid = ("of its own", *made.input[2:])
+    pair = [
+        onnx.helper.make_node("QuantizeLinear", [made.input[0], *grid], ["whole again"]),
+        onnx.helper.make_node("DequantizeLinear", ["whole again", *grid], ["again"]),
+    ]
+    names = {reads.output[0]: "again"}
+    readers[-1].input[:] = [names.get(name, name) for name in readers[-1].input]
+    del model.graph.node[:]
+    model.graph.node.extend([*nodes[: place + 1], *pair, *nodes[place + 1 :]])
+
+
+@pytest.mark.parametrize("maker", ["/Conv_0", "/GlobalAveragePool"])
+def test_each_pair_of_a_feature_is_tried(maker: str, quantised: bytes, tmp_path: Path) -> None:
+    """Of a value that two round; of what is pooled, before it is a vector and behind."""
+    model = onnx.ModelProto.FromString(quantised)
+    kinds = [(node.op_type, node.input[0].startswith(maker)) for node in model.graph.node]
+    spoil_one(model, kinds.index(("QuantizeLinear", True)))
     found = certified(model, tmp_path)
     assert {difference.code for difference in found.differences} == {"R113"}
 
