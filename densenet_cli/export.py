@@ -69,7 +69,8 @@ def export(
     opset: Annotated[
         int | None,
         typer.Option(
-            help="Of an ONNX: the version of its operators (default: 18; bfloat16 needs 22)."
+            help="Of an ONNX: the version of its operators, 13 or newer (default: 18; bfloat16 "
+            "needs 22)."
         ),
     ] = None,
     dynamic_size: Annotated[
@@ -90,7 +91,7 @@ def export(
         Path | None,
         typer.Option(
             help="Of int8: images that the ranges of features are chosen by: a folder of them, or "
-            "the training part of a data set (default: of the run's).",
+            "the training part of a data set (default: of the run's, or of --data-dir).",
         ),
     ] = None,
     calibration_images: Annotated[
@@ -146,10 +147,16 @@ def export(
         elif chosen == "python":
             found = _export_python(trained, file)
         else:
-            _export_mindir(trained, file, batch_size)
-    print_notes(trained.notes)
+            found = _export_mindir(trained, file, batch_size)
+    print_notes((*trained.notes, *_note_unnamed_classes(trained, chosen)))
     following = "" if with_preprocess else f"\nNext: {_name_next(chosen, file, target)}"
     console.out(f"wrote {file}{found}{following}")
+
+
+def _note_unnamed_classes(trained: Any, chosen: str) -> Iterator[str]:
+    if chosen != "python" and not trained.classes and trained.spec.head.steps_resolved():
+        cure = "--set recipe.data.class_names=FILE names them"
+        yield f"the file says no names of classes, which a checkpoint has not: {cure}"
 
 
 def _choose_format(file_format: str | None, output: Path | None) -> str:
@@ -231,7 +238,7 @@ def _export_onnx(
         found = export_onnx(trained, file, data_dir=data_dir, form=asked)
     else:
         found = export_serving(trained, file.parents[2], serving, data_dir=data_dir, form=asked)
-    lines = [f"\ncertified: {found.connections:,} direct connections, read back from the file"]
+    lines = [_say_certified(found.connections)]
     lines += [f"note: {note}" for note in found.notes]
     lines += _describe_run(found, asked.precision, "pixels" if trained.tells_pixels else "images")
     return "\n".join(lines)
@@ -283,12 +290,11 @@ def _export_python(trained: Any, file: Path) -> str:
     return f" and {weights_beside(file)}\n{found}"
 
 
-def _export_mindir(trained: Any, file: Path, batch_size: int | None) -> None:
-    from archspec.train.evaluation.exported import check_batch, describe_network
-    from archspec.writers.mindspore.export_mindir import export_mindir
+def _export_mindir(trained: Any, file: Path, batch_size: int | None) -> str:
+    from archspec.train.evaluation.certified_mindir import export_certified_mindir
 
-    check_batch(trained.spec, batch_size)
-    size = trained.spec.input
-    shape = (size.channels, size.height, size.width)
-    told = describe_network(trained.spec, trained.recipe, trained.classes)
-    export_mindir(trained.network(), shape, file, batch_size, told)
+    return _say_certified(export_certified_mindir(trained, file, batch_size))
+
+
+def _say_certified(connections: int) -> str:
+    return f"\ncertified: {connections:,} direct connections, read back from the file"

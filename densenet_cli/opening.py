@@ -25,7 +25,10 @@ ImageSize = Annotated[
 ]
 Engine = Annotated[
     Literal["onnxruntime", "openvino", "mindspore"] | None,
-    typer.Option(help="What runs an exported file (default: onnxruntime; a .mindir: mindspore)."),
+    typer.Option(
+        help="What runs it, a run too, which is exported for that and kept (default: mindspore; "
+        "an exported .onnx: onnxruntime)."
+    ),
 ]
 Workers = Annotated[int | None, typer.Option(help="Processes that read images.")]
 

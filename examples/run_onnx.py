@@ -36,9 +36,23 @@ def prepare(path, height, width, told):
     return values.transpose(2, 0, 1)[None].astype(np.float32)
 
 
+def open_session(model):
+    """Return what runs a file, or end with one line that says why nothing does."""
+    try:
+        return onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+    if "bfloat16" in reason or "NOT_IMPLEMENTED" in reason:
+        sys.exit(
+            f"{model}: ONNX Runtime has no bfloat16 on CPUs, OpenVINO has: densenet predict "
+            f"{model} IMAGE --engine openvino; or export with --precision float16"
+        )
+    sys.exit(f"{model}: {reason}")
+
+
 def main(model, paths):
     """Print the likeliest class of each image."""
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    session = open_session(model)
     texts = session.get_modelmeta().custom_metadata_map
     told = {key: json.loads(texts[key]) for key in TOLD}
     (images,) = session.get_inputs()

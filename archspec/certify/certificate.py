@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from archspec.certify.liveness import Liveness
 from archspec.certify.probe import Probe
+from archspec.certify.rounding import Rounding
 from archspec.compare.compare import Comparison
 from archspec.errors import Diagnostic
+from archspec.files import sha256_of
 from archspec.graph.digest import structure_digest
 from archspec.graph.ir import Graph
 
@@ -32,6 +33,8 @@ class Certificate:
     comparison: Comparison
     liveness: Liveness | None = None
     """What its weights say; None: nobody looked."""
+    rounding: Rounding | None = None
+    """What becomes of it in whole numbers; None: it has none, or nobody looked."""
     probe: Probe | None = None
     """What ONNX Runtime says; None: nobody asked."""
     remarks: tuple[str, ...] = ()
@@ -39,8 +42,8 @@ class Certificate:
     spec_sha256: str = ""
 
     @property
-    def _seen(self) -> tuple[Comparison | Liveness | Probe, ...]:
-        given = (self.comparison, self.liveness, self.probe)
+    def _seen(self) -> tuple[Comparison | Liveness | Rounding | Probe, ...]:
+        given = (self.comparison, self.liveness, self.rounding, self.probe)
         return tuple(each for each in given if each is not None)
 
     @property
@@ -90,6 +93,7 @@ def make_certificate(
     *remarks: str,
     spec_file: Path | None = None,
     liveness: Liveness | None = None,
+    rounding: Rounding | None = None,
     probe: Probe | None = None,
 ) -> Certificate:
     """Return the certificate of a file that was compared with a spec's graph;
@@ -102,6 +106,7 @@ def make_certificate(
         structure_digest(graph),
         comparison,
         liveness,
+        rounding,
         probe,
         tuple(filter(None, remarks)),
         spec_file,
@@ -130,12 +135,3 @@ def _describe_probe(probe: Probe) -> dict[str, Any]:
             "not_run": probe.not_run,
         }
     }
-
-
-def sha256_of(file: Path) -> str:
-    """Return the sha256 of a file."""
-    digest = sha256()
-    with file.open("rb") as stream:
-        while piece := stream.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()

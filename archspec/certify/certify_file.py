@@ -7,6 +7,7 @@ from pathlib import Path
 from archspec.certify.certificate import Certificate, make_certificate
 from archspec.certify.liveness import check_liveness
 from archspec.certify.probe import probe_connections
+from archspec.certify.rounding import try_rounding
 from archspec.compare.compare import Comparison, compare
 from archspec.errors import ModelFileError
 from archspec.graph.build import build_graph
@@ -14,6 +15,7 @@ from archspec.graph.ir import Graph
 from archspec.readers.frontends import frontend_of
 from archspec.readers.onnx.read import OnnxReading
 from archspec.readers.reading import Reading, filters_in
+from archspec.readers.tensors import Stored
 from archspec.spec.catalogue import locate
 from archspec.spec.load import is_users_choice, spec_of, take_classes_of_file
 from archspec.spec.override import Overrides
@@ -57,6 +59,7 @@ def certify_file(
         raise ModelFileError.one("R006", "is no ONNX, and nothing else can be probed", str(path))
     size = chosen.input
     reading = frontend.read(path, (size.height, size.width))
+    _check_weights_beside(reading, path)
     wanted, remark = _with_classes_of(reading.graph, chosen)
     graph = verify_or_raise(build_graph(wanted))
     comparison = _compare_reading(path, reading, graph, ordered=ordered, names=names)
@@ -64,6 +67,12 @@ def certify_file(
     probed = None
     if liveness and probe and isinstance(reading, OnnxReading):
         probed = probe_connections(liveness, reading, path)
+        if not probed.probed and probed.not_run:
+            rule = f"cannot be probed, no part of it runs by itself: {probed.not_run[0]}"
+            raise ModelFileError.one("R006", rule, str(path), "leave out --probe")
+    rounding = None
+    if liveness and isinstance(reading, OnnxReading):
+        rounding = try_rounding(comparison.match, reading, path)
     skipped = "not probed: the network is another one" if probe and not probed else ""
     return make_certificate(
         path,
@@ -72,8 +81,21 @@ def certify_file(
         *(*reading.notes, remark, skipped),
         spec_file=None if isinstance(spec, Spec) else locate(str(spec)),
         liveness=liveness,
+        rounding=rounding,
         probe=probed,
     )
+
+
+def _check_weights_beside(reading: Reading, path: Path) -> None:
+    if not isinstance(reading, OnnxReading):
+        return
+    places = [tensor.source for tensor in reading.model.constants.values()]
+    if any(isinstance(place, Stored) and place.file for place in places):
+        import onnx
+
+        from archspec.writers.onnx.onnx_files import check_beside
+
+        check_beside(path, onnx.load(path, load_external_data=False))
 
 
 def _compare_reading(

@@ -11,9 +11,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from archspec.certify.certificate import make_certificate, sha256_of
+from archspec.certify.certificate import make_certificate
 from archspec.compare.compare import compare
 from archspec.errors import ArchspecError, ModelFileError
+from archspec.files import sha256_of
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
 from archspec.graph.parameters import list_parameters

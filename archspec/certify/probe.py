@@ -57,6 +57,8 @@ class Probe:
     probed: tuple[ProbedConnection, ...]
     not_run: tuple[str, ...]
     """Readers that could not be run by themselves, and why."""
+    in_float32: bool = False
+    """The file is of bfloat16, which ONNX Runtime does not run."""
 
     @property
     def confirmed(self) -> int:
@@ -76,9 +78,15 @@ class Probe:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was not run."""
-        more = f", and {len(self.not_run) - 1} more" if self.not_run[1:] else ""
-        return (f"not probed: {self.not_run[0]}{more}",) if self.not_run else ()
+        """What was not run, or not as it stands in the file."""
+        notes = []
+        if self.in_float32:
+            rule = "in float32, with its weights: ONNX Runtime has no bfloat16 on CPUs"
+            notes.append(f"the file's bfloat16 was probed {rule}")
+        if self.not_run:
+            more = f", and {len(self.not_run) - 1} more" if self.not_run[1:] else ""
+            notes.append(f"not probed: {self.not_run[0]}{more}")
+        return tuple(notes)
 
 
 def _describe_mismatch(moves: ProbedConnection) -> str:
@@ -104,7 +112,7 @@ def probe_connections(liveness: Liveness, reading: OnnxReading, path: Path) -> P
                 probed.extend(list(_probe_part(part, liveness, extractor, runtime)))
             except NotExtractable as reason:
                 not_run.append(f"{part.title} ({reason})")
-    return Probe(tuple(probed), tuple(not_run))
+    return Probe(tuple(probed), tuple(not_run), extractor.is_widened)
 
 
 def _probe_part(
@@ -137,14 +145,7 @@ class _PartRunner:
         self.base: dict[str, Array] = {}
         for x in subgraph.inputs.values():
             self.base[x.op] = self.random.normal(size=fix_shape(x))
-        options = runtime.SessionOptions()
-        options.log_severity_level = 4
-        options.intra_op_num_threads = 1
-        options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        with _refusals_as_not_extractable():
-            self.session = runtime.InferenceSession(
-                subgraph.model, options, providers=["CPUExecutionProvider"]
-            )
+        self.session = open_session(subgraph.model, runtime)
         self.given = self._make_feeds(self.base)
         self.before = self._run_session(self.given)
 
@@ -159,7 +160,7 @@ class _PartRunner:
         }
 
     def _run_session(self, given: Mapping[str, Array]) -> list[Array]:
-        with _refusals_as_not_extractable():
+        with refusals_as_not_extractable():
             made: list[Array] = self.session.run(None, given)
         return made
 
@@ -179,9 +180,23 @@ class _PartRunner:
         return any(_is_different(a, b) for a, b in zip(self.before, after, strict=True))
 
 
+def open_session(model: bytes, runtime: Any) -> Any:
+    """Return what runs a part of a file, node by node as it stands there.
+
+    Raises:
+        NotExtractable: ONNX Runtime does not take it.
+    """
+    options = runtime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    with refusals_as_not_extractable():
+        return runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
 @contextmanager
-def _refusals_as_not_extractable() -> Iterator[None]:
-    """ONNX Runtime does not run it; its errors have no class in common."""
+def refusals_as_not_extractable() -> Iterator[None]:
+    """Raise what ONNX Runtime does not run as NotExtractable: its errors have no common class."""
     try:
         yield
     except Exception as error:

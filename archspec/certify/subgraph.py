@@ -2,7 +2,8 @@
 
 The file is untrusted: of it only the nodes between are taken, which the reader knows all, and the
 weights that these read. Weights that are kept outside the file are put in, so that nobody else
-opens what a file names.
+opens what a file names. ONNX Runtime computes nothing with bfloat16 on CPUs: such numbers become
+float32, which has all of them.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from archspec.readers.trace import Feature
 
 IR_VERSION = 8
 """An old one, which every ONNX Runtime reads."""
-FLOAT = 1
+FLOAT, BFLOAT16 = 1, 16
 """As onnx counts types."""
 
 
@@ -54,6 +55,10 @@ class SubgraphExtractor:
             # Of the operators that are known here, Cast alone gives another type than it reads.
             kind = node.attrs.get("to") if node.kind == "Cast" else next(known, None)
             self.types |= dict.fromkeys(node.outputs, kind) if isinstance(kind, int) else {}
+        self.is_widened = BFLOAT16 in self.types.values()
+        """Whether numbers of bfloat16 become float32."""
+        for name, kind in self.types.items():
+            self.types[name] = FLOAT if kind == BFLOAT16 else kind
 
     def extract(self, sources: Iterable[str], outputs: Sequence[str]) -> Subgraph:
         """Return what makes the outputs of the sources, both as the file's graph calls them.
@@ -61,9 +66,16 @@ class SubgraphExtractor:
         Raises:
             NotExtractable: it does not stand by itself in the file.
         """
-        ends = [self.tensors.get(output, "") for output in outputs]
-        nodes, constants, inputs = self._find_nodes_between({*sources}, ends)
-        missing = {*sources} - {feature.op for feature in inputs.values()}
+        return self.extract_values({*sources}, [self.tensors.get(output, "") for output in outputs])
+
+    def extract_values(self, sources: set[str], ends: Sequence[str]) -> Subgraph:
+        """Return what makes values, by their names in the file, of sources as its graph calls them.
+
+        Raises:
+            NotExtractable: it does not stand by itself in the file.
+        """
+        nodes, constants, inputs = self._find_nodes_between(sources, ends)
+        missing = sources - {feature.op for feature in inputs.values()}
         strange = [node.kind for node in nodes if node.kind not in KNOWN]
         if missing or not all(ends) or strange:
             raise NotExtractable("what it reads or gives is no tensor of the file")
@@ -129,7 +141,8 @@ class SubgraphExtractor:
             tensors = [attribute for attribute in proto.attribute if attribute.HasField("t")]
             for attribute in tensors:
                 self._fill_external(attribute.t, node.attrs[attribute.name])
-            protos.append(proto)
+                _widen(attribute.t)
+            protos.append(_cast_wide(proto))
         return protos
 
     def _copy_constants(self, names: Iterable[str]) -> list[Any]:
@@ -141,6 +154,7 @@ class SubgraphExtractor:
                 begin, end = model.spans[name]
                 tensor = onnx.TensorProto.FromString(self.values.data[begin:end])
                 self._fill_external(tensor, model.constants[tensor.name])
+                _widen(tensor)
                 tensors.append(tensor)
         return tensors
 
@@ -154,6 +168,23 @@ class SubgraphExtractor:
         if values is None:
             raise NotExtractable("it has weights that cannot be read")
         tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+
+
+def _cast_wide(proto: Any) -> Any:
+    """A node that casts to bfloat16 casts to float32."""
+    for attribute in proto.attribute:
+        if proto.op_type == "Cast" and attribute.name == "to" and attribute.i == BFLOAT16:
+            attribute.i = FLOAT
+    return proto
+
+
+def _widen(tensor: Any) -> None:
+    """Make numbers of bfloat16 float32."""
+    from onnx import numpy_helper
+
+    if tensor.data_type == BFLOAT16:
+        wide = numpy_helper.to_array(tensor).astype("<f4")
+        tensor.CopyFrom(numpy_helper.from_array(wide, tensor.name))
 
 
 def fix_shape(x: Feature) -> tuple[int, ...]:

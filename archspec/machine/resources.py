@@ -30,7 +30,7 @@ LEAST_FILES = 4096
 LEAST_MEMORY = 4 * GIGABYTE
 """densenet121 at 224 pixels and batch 8 trains in 2.8 GB on a CPU."""
 OPTIONAL = {
-    "onnxruntime": "export -o FILE.onnx, certify --probe, convert --like",
+    "onnxruntime": "export -o FILE.onnx, --engine, certify --probe, convert --like",
     "opencv-python-headless": "data.image_backend: opencv",
     "openvino": "validate and predict --engine openvino",
     "tensorboardX": "tensorboard: true",

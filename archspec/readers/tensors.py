@@ -140,6 +140,21 @@ def transpose_later(source: Source, dims: tuple[int, ...]) -> Source:
     return compute_later("Transpose", dims[::-1], source, axes=(1, 0))
 
 
+def scaled_axis(source: Source) -> int | None:
+    """Return along which axis of a weight the scales of its whole numbers are several, None where
+    there is one scale, or none, or the file reorders its values in between.
+    """
+    if not isinstance(source, Computed):
+        return None
+    if source.operator == "Transpose":
+        axis = scaled_axis(source.inputs[0])
+        return None if axis is None or source.axes is None else source.axes.index(axis)
+    if source.operator != "DequantizeLinear" or source.axes is None:
+        return None
+    scale: Any = source.inputs[1]
+    return source.axes[0] if scale.size > 1 else None
+
+
 class Values:
     """Reads weights of an open model file."""
 

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from archspec.errors import Diagnostic
 from archspec.graph.ir import Graph, Op
-from archspec.readers.tensors import OperatorWeights, Tensor
+from archspec.readers.tensors import Computed, OperatorWeights, Tensor
 
 MAX_CHANNELS = 2**31
 MAX_NAME = 200
@@ -44,6 +44,17 @@ class Unknown:
     fault: Diagnostic
 
 
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """What a feature is rounded and clipped to: `scale * (whole number - zero)`."""
+
+    scale: Any
+    """Positive, an array of one, or of one for each place along an axis."""
+    zero: Any
+    """As many whole numbers, whose type says the least and the largest one."""
+    axis: int
+
+
 class Unsupported(Exception):
     """A node does what the IR cannot say; the message is the predicate."""
 
@@ -62,6 +73,10 @@ class Trace:
     """ReLUs for which no node stands: a quantised value does without them."""
     wholes: dict[tuple[Any, ...], str] = field(default_factory=dict)
     """Operators that several nodes come to, by their kind, numbers and what they read."""
+    grids: dict[str, Grid] = field(default_factory=dict)
+    """What features are rounded to, by the whole numbers' name in the file."""
+    whole_weights: dict[str, Computed] = field(default_factory=dict)
+    """Constants that whole numbers stand for, by their name in the file."""
     shared: set[str] = field(default_factory=set)
     """Scales of channels that several nodes read."""
     taken: dict[str, int] = field(default_factory=dict)

@@ -48,6 +48,10 @@ def locate(name: str, *, kind: str = "spec", beside: Path | None = None, place: 
     if name in known:  # first: a file of that name in the working directory changes nothing
         return known[name]
     path = (beside or Path()) / os.path.expanduser(name)  # pathlib's own raises for an unknown user
+    inside = path / f"{kind}.yaml"
+    if os.path.isdir(path) and os.path.isfile(inside):
+        message = f"{name[:60]} is a folder, not a {kind}"
+        raise SpecError.one("S010", message, place, f"name the file in it: {inside}")
     looks_like_path = not place and ("/" in name or name.endswith((".yaml", ".yml")))
     if looks_like_path or os.path.isfile(path):
         return path

@@ -11,6 +11,7 @@ import pytest
 from certify.test_liveness import (
     CONNECTIONS,
     DIGITS,
+    STEPS,
     VARIANT,
     changed,
     channels,
@@ -23,14 +24,16 @@ from conftest import densenet as command
 from onnx import TensorProto, helper, numpy_helper
 from readers.onnx_styles import STYLES, written
 
+from archspec.certify.certify_file import certify_file
 from archspec.certify.probe import Probe, import_onnx_runtime, probe_connections
 from archspec.certify.subgraph import NotExtractable, SubgraphExtractor
-from archspec.errors import EnvironmentFault
+from archspec.errors import EnvironmentFault, ModelFileError
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
 from archspec.readers.onnx.read import onnx_reading
 from archspec.readers.tensors import values_of
 from archspec.spec.load import load_spec
+from archspec.writers.onnx.halves import halve_numbers
 
 
 def probed(model: Any, folder: Path, graph: Graph = DIGITS) -> Probe:
@@ -108,25 +111,45 @@ def test_a_layer_that_is_not_apart_in_the_file_is_said(tmp_path: Path) -> None:
     assert (whole.notes, lines(whole)) == ((), [])
 
 
-def in_halves(model: Any) -> Any:
-    """The same network in float16."""
+def of_type(model: Any, kind: int) -> Any:
+    """The same network in other numbers."""
+    wanted = helper.tensor_dtype_to_np_dtype(kind)
     for tensor in model.graph.initializer:
         if tensor.data_type == TensorProto.FLOAT:
-            tensor.CopyFrom(
-                numpy_helper.from_array(
-                    numpy_helper.to_array(tensor).astype(np.float16), tensor.name
-                )
-            )
+            values = numpy_helper.to_array(tensor).astype(wanted)
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
     for value in (*model.graph.input, *model.graph.output):
-        value.type.tensor_type.elem_type = TensorProto.FLOAT16
+        value.type.tensor_type.elem_type = kind
     return model
 
 
 def test_halves_are_run_too(tmp_path: Path) -> None:
-    model = in_halves(changed("torch", without(f"{layer(1, 4)}.conv1.weight", channels(1, 2))))
+    dead = without(f"{layer(1, 4)}.conv1.weight", channels(1, 2))
+    model = of_type(changed("torch", dead), TensorProto.FLOAT16)
     assert [dead.source for dead in life(model, tmp_path).dead_connections] == ["layer 2"]
     found = probed(model, tmp_path)
     assert (found.confirmed, lines(found), found.notes) == (CONNECTIONS - 1, [], ())
+
+
+def test_bfloat16_is_run_in_float32_and_that_is_said(tmp_path: Path) -> None:
+    """ONNX Runtime has none on CPUs."""
+    weights = {name: value.copy() for name, value in written(STEPS, STYLES["torch"])[1].items()}
+    without(f"{layer(1, 4)}.conv1.weight", channels(1, 2))(weights)
+    model = written(STEPS, replace(STYLES["torch"], opset=22), weights)[0]
+    halve_numbers(model, "bfloat16")
+    found = probed(model, tmp_path)
+    assert (found.confirmed, found.connections) == (CONNECTIONS - 1, CONNECTIONS - 1)
+    (note,) = found.notes
+    assert "bfloat16 was probed in float32" in note
+
+
+def test_what_does_not_run_at_all_is_no_certificate(tmp_path: Path) -> None:
+    """Nothing was confirmed, and that is no success: of float64 no engine has convolutions."""
+    model = of_type(changed("torch"), TensorProto.DOUBLE)
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    assert certify_file(tmp_path / "model.onnx", "densenetbc_digits").is_equal
+    with pytest.raises(ModelFileError, match=r"R006 cannot be probed, no part of it runs by itsel"):
+        certify_file(tmp_path / "model.onnx", "densenetbc_digits", probe=True)
 
 
 def test_weights_of_another_file_are_put_in(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ costs, and who takes it.
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -123,6 +125,17 @@ def test_such_a_file_is_judged_by_each_engine(
     assert found.top1 == pytest.approx(wanted.top1, abs=5 * ONE_IMAGE)
 
 
+def test_the_example_says_in_one_line_that_it_does_not_run_bfloat16(
+    exported: dict[str, Any], digit_files: list[Path]
+) -> None:
+    program = [sys.executable, ROOT / "examples/run_onnx.py", exported["folder"] / "bfloat16.onnx"]
+    done = subprocess.run([*program, *digit_files], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert "ONNX Runtime has no bfloat16 on CPUs" in line
+    assert "--engine openvino" in line
+
+
 @pytest.mark.slow
 def test_what_a_file_of_smaller_numbers_costs_stands_on_the_screen(
     digits_run: Path, tmp_path: Path
@@ -237,6 +250,12 @@ def test_images_to_calibrate_by_come_from_any_folder(digits_run: Path, tmp_path:
     assert (few.arrays == again.arrays).all()
     batches = load_calibration_batches(run, plain, None)
     assert [batch.shape for batch in batches] == [(1, 1, 8, 8)] * 3
+    of_spec = replace(run, run=None)
+    for asked in (Calibration(judged_by=tmp_path / "set", images=9), Calibration(tmp_path / "set")):
+        found = choose_calibration_images(of_spec, asked)
+        assert {*map(str, found.files)} == {*map(str, learnt.files)}
+    with pytest.raises(ArchspecError, match=r"W004 --calibrate is missing: no run"):
+        choose_calibration_images(of_spec, Calibration(judged_by=tmp_path / "set" / "val"))
     (filled,) = load_calibration_batches(run, plain, 4)
     assert filled.shape == (4, 1, 8, 8)
     assert (filled[3] == filled[0]).all()

@@ -115,6 +115,10 @@ def add_version(model: Path) -> None:
     shutil.copytree(model / "1", model / "2")
 
 
+def add_note(model: Path) -> None:
+    (model / "1" / "README.md").write_text("mine")
+
+
 def change_config(model: Path) -> None:
     (model / "config.pbtxt").write_text("platform: 'onnxruntime_onnx'")
 
@@ -142,12 +146,20 @@ def test_what_was_not_written_here_is_neither_replaced_nor_touched(digits_run, t
     """A model of somebody else's, one of ours with more in it, a file, a link, another list."""
     run, ours = open_trained(str(digits_run)), tmp_path / "ours"
     export_serving(run, ours, "triton", form=UNCHECKED)
-    for change in (add_version, change_config, be_foreign, be_broken, be_a_link, be_a_file):
+    for change in (change_config, be_foreign, be_broken, be_a_link, be_a_file):
         folder = tmp_path / change.__name__
         shutil.copytree(ours, folder)
         change(folder / NAME)
         before = held(folder)
         with pytest.raises(ArchspecError, match=r"W002 exists, and is no model that export has"):
+            export_serving(run, folder, "triton", form=UNCHECKED)
+        assert held(folder) == before
+    for change, named in ((add_version, "2 and 1 more"), (add_note, "1/README.md")):
+        folder = tmp_path / change.__name__
+        shutil.copytree(ours, folder)
+        change(folder / NAME)
+        before = held(folder)
+        with pytest.raises(ArchspecError, match=f"W002 .* has not written: {named} .move that"):
             export_serving(run, folder, "triton", form=UNCHECKED)
         assert held(folder) == before
     mixed = '{"model_config_list": [], "pipeline_config_list": []}'

@@ -352,3 +352,93 @@ def test_a_pair_of_a_type_that_has_negative_numbers_stands_for_no_relu(tmp_path:
         found[told] = [op.kind for op in graph.ops.values()].count("relu")
     assert found[onnx.TensorProto.INT8] == 0
     assert found[onnx.TensorProto.UINT8] > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "axis", "is_right"),
+    [
+        ("features.denseblock1.denselayer2.conv1.weight", 0, True),
+        ("features.denseblock1.denselayer2.conv1.weight", -4, True),
+        ("features.denseblock1.denselayer2.conv1.weight", 1, False),
+        ("features.transition1.conv.weight", 1, False),
+        ("classifier", 0, True),
+        ("classifier", 1, False),
+    ],
+)
+@pytest.mark.parametrize("style", ["torch", "scale and shift"])
+def test_scales_of_weights_are_those_of_the_channels_that_they_make(
+    style: str, name: str, axis: int, is_right: bool, tmp_path: Path
+) -> None:
+    """Of a square weight too; a MatMul has its matrix the other way round than a Gemm."""
+    quantiser = Quantiser(style)
+    by_channel(quantiser)
+    model = quantiser.made()
+    if name == "classifier":
+        axis = 1 - axis if style == "scale and shift" else axis
+        name = next(n for n in model.graph.node if n.op_type in ("Gemm", "MatMul")).input[1]
+    node = next(node for node in model.graph.node if node.output[0].startswith(name))
+    sizes = {tensor.name: [*tensor.dims] for tensor in model.graph.initializer}
+    places = sizes[node.input[0]][axis]
+    node.input[1] = add(model, np.full(places, 0.01, np.float32))
+    node.input[2] = add(model, np.zeros(places, np.int8))
+    del node.attribute[:]
+    node.attribute.append(helper.make_attribute("axis", axis))
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    if is_right:
+        assert lines(compare(DIGITS, onnx_reading(tmp_path / "model.onnx").graph)) == []
+        return
+    with pytest.raises(
+        ModelFileError, match=f"R008 .* reads {name}.*, which has scales along axis"
+    ):
+        onnx_reading(tmp_path / "model.onnx")
+
+
+def test_scales_of_a_transposed_convolution_are_those_of_its_second_axis(tmp_path: Path) -> None:
+    """(inputs, outputs, height, width); here as many of both."""
+    values = np.random.default_rng(0).integers(-127, 128, (4, 4, 2, 2)).astype(np.int8)
+    for axis, is_right in ((1, True), (0, False)):
+        nodes = [
+            helper.make_node("DequantizeLinear", ["q", "s", "z"], ["w"], axis=axis),
+            helper.make_node("ConvTranspose", ["x", "w"], ["y"], strides=[2, 2]),
+        ]
+        tensors = [
+            numpy_helper.from_array(values, "q"),
+            numpy_helper.from_array(np.full(4, 0.1, np.float32), "s"),
+            numpy_helper.from_array(np.zeros(4, np.int8), "z"),
+        ]
+        x = helper.make_tensor_value_info("x", 1, [1, 4, 8, 8])
+        y = helper.make_tensor_value_info("y", 1, [1, 4, 16, 16])
+        graph = helper.make_graph(nodes, "enlarge", [x], [y], tensors)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+        (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+        if is_right:
+            kinds = [op.kind for op in onnx_reading(tmp_path / "model.onnx").graph.ops.values()]
+            assert kinds == ["input", "conv_transpose"]
+            continue
+        with pytest.raises(ModelFileError, match=r"R008 .*axis 0; the channels .* along axis 1"):
+            onnx_reading(tmp_path / "model.onnx")
+
+
+def test_a_pair_that_gives_nothing_above_zero_is_refused(tmp_path: Path) -> None:
+    """No operator of ours does that."""
+    quantiser = Quantiser("torch")
+    quantiser.features(lambda kind: np.array(127 if kind == "Concat" else 3, np.int8))
+    (tmp_path / "model.onnx").write_bytes(quantiser.made().SerializeToString())
+    with pytest.raises(ModelFileError, match=r"R008 .* gives nothing above zero"):
+        onnx_reading(tmp_path / "model.onnx")
+
+
+def test_a_pair_that_clips_some_channels_alone_is_refused(tmp_path: Path) -> None:
+    """It stands for a ReLU in these, and for none in the others."""
+    quantiser = Quantiser("torch")
+    features(quantiser)
+    model = quantiser.made()
+    zeros = np.where(np.arange(24) < 12, -128, 3).astype(np.int8)
+    for kind in ("QuantizeLinear", "DequantizeLinear"):
+        first(model, kind).input[1:] = [
+            add(model, np.ones(24, np.float32)),
+            add(model, zeros),
+        ]
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ModelFileError, match=r"R008 .* gives nothing below zero in some channels"):
+        onnx_reading(tmp_path / "model.onnx")

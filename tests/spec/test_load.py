@@ -546,3 +546,15 @@ def test_every_shipped_spec_loads_with_overrides() -> None:
     for name in shipped():
         spec = load_spec(name, ["head.num_classes=7", "input.height=64", "input.width=64"])
         assert (spec.head.num_classes, spec.input.height, spec.name) == (7, 64, name)
+
+
+@pytest.mark.parametrize("name", ["run", "./run", "run/"])
+def test_a_run_directory_is_no_spec_and_its_spec_is_named(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Commands that take a spec alone say which file to name; `certify` takes the folder."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "spec.yaml").write_text("extends: densenet121")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SpecError, match=r"S010 .* is a folder, not a spec .*: run/spec.yaml\)"):
+        load_spec(name)

@@ -19,7 +19,12 @@ from archspec.train.data.geometry import fit_image
 from archspec.train.data.preprocess import Preprocess
 from archspec.train.evaluation.engines import ENGINES, EngineName, load_network
 from archspec.train.evaluation.export_preprocess import _begins_down
-from archspec.writers.onnx.image_steps import ImageSteps, make_preprocess_model, put_in_front
+from archspec.writers.onnx.image_steps import (
+    OLDEST,
+    ImageSteps,
+    make_preprocess_model,
+    put_in_front,
+)
 from archspec.writers.onnx.model import make_onnx
 from archspec.writers.onnx.onnx_files import save_onnx
 
@@ -67,13 +72,13 @@ def levels_of(prepared: Any, steps: ImageSteps) -> Any:
 
 
 def assert_prepares_as_pillow(
-    folder: Path, engine: EngineName, steps: ImageSteps, photos: list[Any]
+    folder: Path, engine: EngineName, steps: ImageSteps, photos: list[Any], opset: int = 18
 ) -> None:
     """To each grey level in ONNX Runtime. OpenVINO computes weights in float32, whatever the file
     says, so that halves are rounded otherwise, on the way across and down.
     """
     most = 2 if engine == "openvino" else 0
-    model = make_preprocess_model(steps, 18)
+    model = make_preprocess_model(steps, opset)
     onnx.checker.check_model(model, full_check=True)
     save_onnx(model, folder / "part.onnx")
     part = load_network(folder / "part.onnx", engine)
@@ -92,6 +97,13 @@ def test_each_engine_prepares_an_image_as_pillow_does(
     pytest.importorskip(engine, reason=f"{engine} is not installed")
     photos = [photo(*size) for size in SIZES]
     assert_prepares_as_pillow(tmp_path, engine, steps_of(interpolation, crop_pct), photos)
+
+
+def test_an_older_opset_prepares_images_as_well(tmp_path: Path) -> None:
+    for opset in range(OLDEST, 18):
+        assert_prepares_as_pillow(
+            tmp_path, "onnxruntime", steps_of("bicubic", 0.875), [photo(90, 61)], opset
+        )
 
 
 def test_grey_images_have_one_channel(tmp_path: Path) -> None:

@@ -17,7 +17,13 @@ import numpy as np
 
 from archspec.operators.table import OPERATORS
 from archspec.readers import trace
-from archspec.readers.tensors import BFLOAT16, Tensor, find_decimal, widen_bfloat16
+from archspec.readers.tensors import (
+    BFLOAT16,
+    Tensor,
+    find_decimal,
+    scaled_axis,
+    widen_bfloat16,
+)
 from archspec.readers.trace import Feature, Unsupported
 
 MAX_COMPUTED = 4_096
@@ -137,6 +143,29 @@ class Call(trace.Call):
         ):
             self.refuse(f"has no {name} that the file tells")
         return tuple(value.values.tolist()) if value.values.ndim else value.values.item()
+
+    def op(
+        self,
+        kind: str,
+        inputs: Sequence[Feature],
+        shape: tuple[Any, ...],
+        /,
+        weights: Sequence[Tensor] = (),
+        **attrs: Any,
+    ) -> Feature:
+        """Add an operator as for any file; filters have scales for the channels that they make."""
+        row = OPERATORS.get(kind)
+        if weights and row is not None and row.has_filters:
+            self._expect_scales_of_outputs(weights[0], 1 - row.axis_read)
+        return trace.Call.op(self, kind, inputs, shape, weights, **attrs)
+
+    def _expect_scales_of_outputs(self, weight: Tensor, made: int) -> None:
+        axis = scaled_axis(weight.source)
+        if axis is not None and axis != made:
+            raise Unsupported(
+                f"reads {weight.name[: trace.MAX_NAME]}, which has scales along axis {axis}; "
+                f"the channels that it makes lie along axis {made}"
+            )
 
     def elementwise(self, kind: str, index: int = 0, /, **attrs: Any) -> Feature:
         """Add an operator that changes each value of an input by itself."""

@@ -33,10 +33,9 @@ class OnnxNode(Call):
 
     def turned(self, weight: Tensor) -> Tensor:
         """Return a matrix with rows for columns."""
-        dims = weight.dims[::-1]
-        if weight.values is not None:
-            return replace(weight, dims=dims, values=weight.values.T)
-        return replace(weight, dims=dims, source=transpose_later(weight.source, weight.dims))
+        source = transpose_later(weight.source, weight.dims)
+        values = None if weight.values is None else weight.values.T
+        return replace(weight, dims=weight.dims[::-1], source=source, values=values)
 
     def is_channel_axis(self, x: Feature, axis: Any) -> bool:
         """Return whether an axis is that of the channels, wherever these stand."""

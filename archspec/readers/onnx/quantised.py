@@ -16,7 +16,7 @@ import numpy as np
 from archspec.operators.table import OPERATORS
 from archspec.readers.onnx.call import MAX_COMPUTED, TYPES, Array, Call, axis_of
 from archspec.readers.tensors import Computed, Source, Tensor, compute_later, evaluate
-from archspec.readers.trace import Feature, Trace, Unsupported
+from archspec.readers.trace import Feature, Grid, Trace, Unsupported
 
 MAX_LOOKED = 256
 """Operators that are looked through for one that gives nothing below zero."""
@@ -29,12 +29,20 @@ _UNSIGNED = np.dtype(np.uint8)
 def quantise(call: Call) -> Feature:
     """Return the same feature, which a DequantizeLinear must read."""
     x, (scale, zero, axis) = call.feature(), _grid(call, _output_type(call))
-    if scale.size > 1 and x.shape[axis_of(x, axis)] != scale.size:
-        raise Unsupported(f"has {scale.size} scales for {x.shape[axis_of(x, axis)]} places")
-    lowest = _range(zero)[0]
-    if (zero == lowest).all() and not _is_never_negative(call.trace, x.op):
+    if scale.size > 1:
+        axis = axis_of(x, axis)
+        if x.shape[axis] != scale.size:
+            raise Unsupported(f"has {scale.size} scales for {x.shape[axis]} places")
+    lowest, highest = _range(zero)
+    if (zero == highest).any():
+        raise Unsupported(f"gives nothing above zero: its zero point is {highest}, the largest")
+    is_cut = zero == lowest
+    if is_cut.any() and not _is_never_negative(call.trace, x.op):
+        if not is_cut.all():
+            raise Unsupported("gives nothing below zero in some channels alone")
         x = call.op("relu", [x], x.shape)
         call.trace.implied.add(x.op)
+    call.trace.grids[call.output] = Grid(scale, zero, axis)
     return replace(x, pending=(QUANTISED, zero.dtype.name, scale.tolist(), zero.tolist(), axis))
 
 
@@ -45,6 +53,8 @@ def dequantise(call: Call) -> Feature:
         raise Unsupported("reads what no QuantizeLinear gives")
     kind, *grid = x.pending[1:]
     scale, zero, axis = _grid(call, np.dtype(kind))
+    if scale.size > 1:
+        axis = axis_of(replace(x, pending=()), axis)
     if zero.dtype.name != kind:
         raise Unsupported(f"takes {zero.dtype.name}, the QuantizeLinear before it gives {kind}")
     if grid != [scale.tolist(), zero.tolist(), axis]:
@@ -61,7 +71,10 @@ def quantise_weight(call: Call) -> Tensor:
 
 def dequantise_weight(call: Call) -> Tensor:
     """Return whole numbers as what they stand for."""
-    return _compute_later(call, _UNSIGNED)
+    made = _compute_later(call, _UNSIGNED)
+    if isinstance(made.source, Computed):
+        call.trace.whole_weights[call.output] = made.source
+    return made
 
 
 def _output_type(call: Call) -> Any:

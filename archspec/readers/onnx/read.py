@@ -16,7 +16,7 @@ was met).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,8 @@ from archspec.readers.interpreter import FreeSize
 from archspec.readers.onnx.decode import Model, Node, read_model
 from archspec.readers.onnx.interpret import run_model
 from archspec.readers.reading import Reading, reading_of
-from archspec.readers.tensors import Source, Tensor
-from archspec.readers.trace import Feature
+from archspec.readers.tensors import Computed, Source, Tensor
+from archspec.readers.trace import Feature, Grid
 
 
 def read_onnx(path: Path) -> Graph:
@@ -56,6 +56,10 @@ class OnnxReading(Reading):
     model: Model
     features: Mapping[str, Feature]
     """Tensors that are an operator's output, by their names in the file."""
+    grids: Mapping[str, Grid] = field(default_factory=dict, kw_only=True)
+    """What features are rounded to, by the whole numbers' name in the file."""
+    whole_weights: Mapping[str, Computed] = field(default_factory=dict, kw_only=True)
+    """Constants that whole numbers stand for, by their name in the file."""
 
 
 def onnx_reading(path: Path, size: FreeSize = None) -> OnnxReading:
@@ -78,6 +82,8 @@ def onnx_reading(path: Path, size: FreeSize = None) -> OnnxReading:
         zero_biases=_zero_biases(reading),
         norms_shift=_norms_shift(reading),
         notes=(*reading.notes, *_describe_quantised(model, values)),
+        grids=trace.grids,
+        whole_weights=trace.whole_weights,
     )
 
 

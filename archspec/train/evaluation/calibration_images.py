@@ -36,6 +36,8 @@ class Calibration:
     training images."""
     images: int = 200
     """How many of them, drawn by chance, always the same."""
+    judged_by: Path | None = None
+    """The data set of the held-out images: where there is no run, its training images are taken."""
 
 
 OF_THE_RUN = Calibration()
@@ -45,10 +47,10 @@ def choose_calibration_images(trained: Trained, asked: Calibration) -> Source:
     """Return the images to calibrate by: all that there are, where they are fewer than asked for.
 
     Raises:
-        ArchspecError: W004, there is no run, and no folder is named.
+        ArchspecError: W004, there is no run, and no folder with training images is named.
         DataError: D001..D003, there are no images, or none is whole.
     """
-    source = _open_training_images(trained, asked.folder).leave_out_broken()
+    source = _open_training_images(trained, asked).leave_out_broken()
     if not len(source):
         raise DataError.one("D003", "has no image that is whole", source.name)
     unlabelled = np.zeros(len(source), np.int32)
@@ -76,17 +78,34 @@ def load_calibration_batches(
             yield np.resize(whole, (at_once, *whole.shape[1:]))
 
 
-def _open_training_images(trained: Trained, folder: Path | None) -> Source:
-    if folder is not None:
-        return _open_folder(folder)
+def _open_training_images(trained: Trained, asked: Calibration) -> Source:
+    if asked.folder is not None:
+        return _open_folder(asked.folder)
     if trained.run is None:
+        part = _open_training_part(asked.judged_by)
+        if part is not None:
+            return part
         rule = f"{FLAG} is missing: no run tells which images int8 is to be calibrated by"
-        raise ArchspecError.one("W004", rule, str(trained.checkpoint), f"{FLAG} FOLDER")
+        cure = f"{FLAG} FOLDER, or a --data-dir that has a training part"
+        raise ArchspecError.one("W004", rule, str(trained.checkpoint), cure)
     try:
         return open_splits(trained.run, check=False, on_error=trained.recipe.data.on_error).train
     except DataError as error:
+        part = _open_training_part(asked.judged_by)  # the data set of a run may have moved
+        if part is not None:
+            return part
         cure = f"{FLAG} FOLDER names images to calibrate by"
         raise DataError(replace(fault, hint=cure) for fault in error.diagnostics) from None
+
+
+def _open_training_part(folder: Path | None) -> Source | None:
+    """The training images of a data set, None where those that it is judged by are not apart."""
+    if folder is None:
+        return None
+    with suppress(DataError):
+        data = open_data(folder, check=False)
+        return data.train if data.val or data.test else None
+    return None
 
 
 def _open_folder(folder: Path) -> Source:

@@ -100,6 +100,7 @@ def export_onnx(
     # The quantiser comes with the engine.
     is_needed = form.is_checked or form.precision == "int8"
     runtime = import_engine_for(form.precision) if is_needed else None
+    form = replace(form, calibration=replace(form.calibration, judged_by=data_dir))
     sample = None
     if form.is_checked:
         sample = choose_sample(trained, data_dir, form.precision, form.batch)
@@ -201,7 +202,7 @@ def _refuse_bfloat16_in_front(form: OnnxForm) -> None:
 def _choose_steps(trained: Trained, graph: Graph, form: OnnxForm) -> ImageSteps | None:
     if not form.has_preprocess:
         return None
-    return choose_image_steps(trained, graph, is_sized=form.is_sized)
+    return choose_image_steps(trained, graph, is_sized=form.is_sized, opset=form.version)
 
 
 def _describe(

@@ -20,6 +20,7 @@ from archspec.train.data.geometry import RESAMPLING
 from archspec.train.data.inputs import make_preprocess
 from archspec.train.data.source import Source
 from archspec.train.evaluation.engines import load_network
+from archspec.train.evaluation.onnx_form import OPSETS
 from archspec.train.evaluation.predict import tell_probabilities
 from archspec.train.evaluation.trained import Trained
 
@@ -48,13 +49,15 @@ class PreparedFit:
     """Of what it gives."""
 
 
-def choose_image_steps(trained: Trained, graph: Graph, *, is_sized: bool) -> ImageSteps:
+def choose_image_steps(
+    trained: Trained, graph: Graph, *, is_sized: bool, opset: int = OPSETS["float32"]
+) -> ImageSteps:
     """Return the steps of a trained network's recipe, and what becomes of its logits.
 
     Raises:
         ArchspecError: W004, all that cannot be written.
     """
-    from archspec.writers.onnx.image_steps import FILTERS, ImageSteps
+    from archspec.writers.onnx.image_steps import FILTERS, OLDEST, ImageSteps
 
     preprocess, recipe = make_preprocess(trained.spec, trained.recipe), trained.recipe
     shapes, _ = infer_shapes(graph)
@@ -65,6 +68,9 @@ def choose_image_steps(trained: Trained, graph: Graph, *, is_sized: bool) -> Ima
     if not is_sized:
         rule = f"{FLAG} resizes to one height and width: they cannot be free"
         faults.append(Diagnostic("W004", rule, hint="leave out --dynamic-size"))
+    if opset < OLDEST:
+        rule = f"{FLAG} is written from opset {OLDEST} on"
+        faults.append(Diagnostic("W004", rule, hint=f"leave out {FLAG}, or name a newer opset"))
     for key, value, known in (
         ("resize", preprocess.resize, ("pillow",)),
         ("interpolation", preprocess.interpolation, tuple(FILTERS)),

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from archspec.errors import ArchspecError, make_printable
+from archspec.errors import ArchspecError, make_printable, name_first
 from archspec.files import write_atomic
 from archspec.train.evaluation.export_onnx import OnnxExport, export_onnx, told_of
 from archspec.train.evaluation.onnx_form import IN_FLOAT32, OnnxForm
@@ -116,26 +116,40 @@ def _load(file: Path) -> ModelProto:
 
 def _check_is_ours(place: Path) -> None:
     """Raise ArchspecError (W002) where something lies that was not written here."""
-    if os.path.lexists(place) and not _is_ours(place):
+    if not os.path.lexists(place):
+        return
+    if not _is_ours(place):
         message = "exists, and is no model that export has written"
         raise ArchspecError.one("W002", message, str(place), "-o names another folder")
+    others = _list_others(place)
+    if others:
+        message = f"would be replaced, and holds what export has not written: {name_first(others)}"
+        cure = "move that elsewhere, or -o names another folder"
+        raise ArchspecError.one("W002", message, str(place), cure)
 
 
 def _is_ours(place: Path) -> bool:
-    """Whether a folder holds an ONNX of ours, and nothing but what is written with it."""
-    from archspec.writers.onnx.model_servers import LABELS, SIGNATURE
-    from archspec.writers.onnx.onnx_files import data_file_of
+    """Whether a folder holds an ONNX of ours, and no configuration of others."""
+    from archspec.writers.onnx.model_servers import SIGNATURE
 
     if place.is_symlink() or not (place / FILE).is_file():
         return False
-    known = {FILE, str(data_file_of(Path(FILE))), str(Path(FILE).parent), CONFIG, LABELS}
     with suppress(Exception):  # protobuf's own has no class that all versions have
         config = place / CONFIG
         if config.exists() and not config.read_text("utf-8").startswith(SIGNATURE):
             return False
-        held = {str(file.relative_to(place)) for file in place.rglob("*")}
-        return held <= known and _load(place / FILE).producer_name == "densenet-archspec"
+        return _load(place / FILE).producer_name == "densenet-archspec"
     return False
+
+
+def _list_others(place: Path) -> list[str]:
+    """What is not written with a model."""
+    from archspec.writers.onnx.model_servers import LABELS
+    from archspec.writers.onnx.onnx_files import data_file_of
+
+    known = {FILE, str(data_file_of(Path(FILE))), str(Path(FILE).parent), CONFIG, LABELS}
+    held = {make_printable(str(file.relative_to(place))) for file in place.rglob("*")}
+    return sorted(held - known)
 
 
 def _list_models(file: Path, name: str) -> list[Mapping[str, Any]]:

@@ -104,6 +104,8 @@ def is_mindir(file: Path) -> bool:
 def _read_metadata_of_onnx(file: Path) -> Mapping[str, str]:
     import onnx
 
+    from archspec.writers.onnx.onnx_files import check_beside
+
     try:
         size = file.stat().st_size
         if not 0 < size < MAX_BYTES:
@@ -116,6 +118,7 @@ def _read_metadata_of_onnx(file: Path) -> Mapping[str, str]:
         raise
     except Exception:  # protobuf's own has no class that all versions have
         raise ModelFileError.one("R006", "is no ONNX, or is cut short", str(file)) from None
+    check_beside(file, model)
     return {entry.key: entry.value for entry in model.metadata_props}
 
 

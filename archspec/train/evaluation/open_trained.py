@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from archspec.certify.certify_file import certify_file
-from archspec.errors import ModelFileError, Place, SpecError
+from archspec.errors import DataError, ModelFileError, Place, SpecError
 from archspec.graph.build import build_graph
 from archspec.graph.shapes import infer_shapes
 from archspec.readers.frontends import MINDIR, frontend_of
@@ -21,7 +21,8 @@ from archspec.spec.catalogue import hint_at_nearest, shipped
 from archspec.spec.load import is_overridden, load_spec
 from archspec.spec.override import Override, Setting
 from archspec.spec.spec import Spec
-from archspec.train.data.inputs import can_stand_in, make_preprocess
+from archspec.train.data.class_names import read_class_list
+from archspec.train.data.inputs import can_stand_in, find_names_file, make_preprocess
 from archspec.train.data.kinds import identify_data
 from archspec.train.evaluation.engines import (
     ENGINES,
@@ -36,6 +37,7 @@ from archspec.train.recipe.choice import RECIPES
 from archspec.train.recipe.recipe import Recipe, load_recipe
 from archspec.train.run.recovery import find_best
 from archspec.train.run.run_directory import SPEC, WRITTEN_FILES, Run, open_run
+from archspec.train.trainable_output import tells_pixels
 from archspec.weights.convert import convert_file
 from archspec.weights.formats.number_types import Floats
 from archspec.weights.pairing.classifier_weights import find_classifier
@@ -72,7 +74,8 @@ def open_trained(
     engine: EngineName | None = None,
 ) -> Trained:
     """Return the trained network of a run directory, of a checkpoint in one, of a spec with a
-    checkpoint, or of an ONNX or MINDIR that `densenet export` wrote, which an engine runs.
+    checkpoint, or of an ONNX or MINDIR that `densenet export` wrote, which an engine runs. Of any
+    other an engine runs the export, which is kept: see `open_in_engine`.
 
     Without a recipe, a run has its own; for a checkpoint the kind of data decides how images are
     prepared, and without data a grey network is taken for one of digits. With `ema` it is that of
@@ -83,11 +86,8 @@ def open_trained(
             checkpoint, or a checkpoint without a spec; R004..R008, an exported file that is none.
     """
     suffix = Path(target).suffix.lower()
-    if engine is not None and engine not in ENGINES.get(suffix, ()):
-        (ending,) = (ending for ending, engines in ENGINES.items() if engine in engines)
-        message = f"{engine} runs exported files: name one that ends in {ending}"
-        raise ModelFileError.one("R004", message, target)
     if suffix in ENGINES and not os.path.isdir(target):
+        _check_runs(engine, suffix, target)
         said: dict[str, Any] = {"--ckpt": ckpt, "--ema": ema}
         said |= dict.fromkeys(map(_name_override, overrides), True)
         if not is_mindir(Path(target)):
@@ -110,7 +110,21 @@ def open_trained(
             trained = replace(trained, tensors=found.tensors, notes=found.adaptations)
     else:
         trained = _open_spec(target, ckpt, recipe, overrides, recipe_overrides, data_dir, ema)
-    return replace(trained, device_target=device_target, ema=ema)
+    trained = replace(trained, device_target=device_target, ema=ema)
+    if engine is None:
+        return trained
+    # It judges what it has written, by what opens a trained network.
+    from archspec.train.evaluation.kept_export import open_in_engine
+
+    return open_in_engine(trained, engine)
+
+
+def _check_runs(engine: EngineName | None, suffix: str, target: str) -> None:
+    """Raise ModelFileError (R004) where an engine runs no such files."""
+    engines = ENGINES[suffix]
+    if engine is not None and engine not in engines:
+        message = f"{engine} does not run {suffix} files"
+        raise ModelFileError.one("R004", message, target, f"--engine {' or '.join(engines)}")
 
 
 def _open_exported(
@@ -218,7 +232,24 @@ def _open_spec(
         found_classes = Override(("head.num_classes", classes), Place(str(ckpt), "found"))
         spec = load_spec(target, [*overrides, found_classes])
     chosen = load_recipe(recipe or _choose_recipe(spec, data_dir), recipe_overrides)
-    return Trained(spec, chosen, ckpt, tensors=found.tensors, notes=found.adaptations)
+    classes_told = _read_class_names(spec, chosen)
+    return Trained(spec, chosen, ckpt, classes_told, None, found.tensors, found.adaptations)
+
+
+def _read_class_names(spec: Spec, recipe: Recipe) -> tuple[str, ...]:
+    """Names of classes where the recipe says a file of them; none of a network of pixels, whose
+    data set says them.
+
+    Raises DataError: D001, D012, the file is none, or has others than the network.
+    """
+    file = find_names_file(recipe)
+    if file is None or tells_pixels(spec):
+        return ()
+    names, count = read_class_list(file).names, spec.head.num_classes
+    if len(names) != count:
+        rule = f"names {len(names):,} classes, the network has {count:,}"
+        raise DataError.one("D012", rule, str(file))
+    return names
 
 
 def _count_classes(spec: Spec, tensors: Mapping[str, Floats]) -> int:

@@ -29,6 +29,8 @@ from archspec.writers.onnx.onnx_nodes import NodeWriter
 IMAGES, PROBABILITIES = "images", "probabilities"
 """What such a file reads and gives."""
 NAME = "preprocess"
+OLDEST = 15
+"""The first opset whose Shape gives some of the sizes alone."""
 WHITE = 255
 BITS, LOWER_BITS = 22, 11
 """Of a weight; of its lower half."""

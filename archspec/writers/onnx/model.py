@@ -10,17 +10,18 @@ from onnx import ModelProto, TensorProto, ValueInfoProto, defs, helper
 from archspec.errors import ArchspecError
 from archspec.graph.ir import Graph
 from archspec.graph.shapes import infer_shapes
+from archspec.writers.onnx.older_opsets import OLDEST, say_in_opset
 from archspec.writers.onnx.onnx_nodes import Nodes, Tensors, write_nodes
 
 OPSET = 18
-"""The oldest version of ONNX's operators in which rows write theirs, of the end of 2022."""
+"""The version of ONNX's operators in which rows write theirs, of the end of 2022."""
 
 
 def check_opset(opset: int) -> None:
     """Raise ArchspecError (W004) for a version of the operators that is not written or known."""
     newest = defs.onnx_opset_version()
-    if not OPSET <= opset <= newest:
-        rule = f"opset (={opset}) must be from {OPSET} to {newest}, the newest that onnx knows here"
+    if not OLDEST <= opset <= newest:
+        rule = f"opset (={opset}) must be from {OLDEST} to {newest}, the newest that onnx knows"
         raise ArchspecError.one("W004", rule)
 
 
@@ -44,11 +45,12 @@ def make_onnx(
         metadata: texts that stand in the file.
 
     Raises:
-        ArchspecError: W004, an opset that is not written, or height and width are free and
-            operators depend on them.
+        ArchspecError: W004, an opset that is not written, or that does not have an operator;
+            height and width are free and operators depend on them.
     """
     check_opset(opset)
     made = write_nodes(graph, tensors, is_sized=is_sized)
+    say_in_opset(made, opset)
     shapes, _ = infer_shapes(graph)
     first = batch or "batch"
     inputs = []

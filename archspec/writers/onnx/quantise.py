@@ -51,7 +51,7 @@ def quantise(source: Path, batches: Iterator[Values]) -> ModelProto:
         calibrate_method=quantiser.CalibrationMethod.MinMax,
     )
     model = load(made)
-    _leave_room_below_zero(model, single)
+    _leave_room_beside_zero(model, single)
     used = {node.domain for node in model.graph.node}
     kept = [each for each in model.opset_import if each.domain in used]
     del model.opset_import[:]  # ONNX Runtime lists all that it knows
@@ -80,17 +80,20 @@ def _find_padded(model: ModelProto) -> list[str]:
     return [node.name for node in model.graph.node if pads & {*node.input}]
 
 
-def _leave_room_below_zero(model: ModelProto, single: ModelProto) -> None:
-    """Let each feature have a value below zero that no ReLU gives: one that the calibration saw
-    none of would be cut off at zero, which is another network.
+def _leave_room_beside_zero(model: ModelProto, single: ModelProto) -> None:
+    """Let each feature have a value below zero that no ReLU gives, and one above it: what the
+    calibration saw none of would be cut off at zero, which is another network.
     """
     relus = {node.output[0] for node in single.graph.node if node.op_type == "Relu"}
     pairs = [node for node in model.graph.node if node.op_type == "QuantizeLinear"]
-    zeros = {node.input[2] for node in pairs if node.input[0] not in relus}
+    zeros = {node.input[2] for node in pairs}
+    of_others = {node.input[2] for node in pairs if node.input[0] not in relus}
     for tensor in model.graph.initializer:
-        if tensor.name in zeros and not numpy_helper.to_array(tensor).any():
-            one = np.ones(tuple(tensor.dims), np.uint8)
-            tensor.CopyFrom(numpy_helper.from_array(one, tensor.name))
+        if tensor.name not in zeros:
+            continue
+        least = 1 if tensor.name in of_others else 0
+        moved = np.clip(numpy_helper.to_array(tensor), least, 254).astype(np.uint8)
+        tensor.CopyFrom(numpy_helper.from_array(moved, tensor.name))
 
 
 class _Reader:
