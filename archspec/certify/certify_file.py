@@ -6,6 +6,7 @@ from pathlib import Path
 
 from archspec.certify.certificate import Certificate, make_certificate
 from archspec.certify.liveness import check_liveness
+from archspec.certify.optimized_file import Side, list_sides
 from archspec.certify.probe import probe_connections
 from archspec.compare.compare import Comparison, compare
 from archspec.errors import ModelFileError
@@ -13,7 +14,7 @@ from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
 from archspec.readers.frontends import frontend_of
 from archspec.readers.onnx.read import OnnxReading
-from archspec.readers.reading import Reading, filters_in
+from archspec.readers.reading import filters_in
 from archspec.spec.catalogue import locate
 from archspec.spec.load import is_users_choice, spec_of, take_classes_of_file
 from archspec.spec.override import Overrides
@@ -29,6 +30,7 @@ def certify_file(
     ordered: bool = False,
     names: bool = False,
     probe: bool = False,
+    optimized: bool = False,
 ) -> Certificate:
     """Return what is known of a model file beside a spec:
     whether they are equal, else every difference. Height and width that the file leaves free are
@@ -42,6 +44,8 @@ def certify_file(
         ordered: concatenations in another order are a difference, not a note.
         names: what has weights must be called as in the spec, too.
         probe: run each layer of an ONNX, and see whether it moves with what it reads.
+        optimized: take it too where it lacks what the spec's slices cut off everywhere, or has one
+            operator for several of the spec's with equal weights; see `archspec.compare.optimized`.
 
     Raises:
         SpecError: the spec breaks a rule.
@@ -59,29 +63,34 @@ def certify_file(
     reading = frontend.read(path, (size.height, size.width))
     wanted, remark = _with_classes_of(reading.graph, chosen)
     graph = verify_or_raise(build_graph(wanted))
-    comparison = _compare_reading(path, reading, graph, ordered=ordered, names=names)
+    sides = [*list_sides(graph, reading)] if optimized else [Side(graph, reading)]
+    compared = [_compare(path, side, ordered=ordered, names=names) for side in sides]
+    # The first that is equal; else the one of the fewest differences.
+    comparison, side = min(zip(compared, sides, strict=True), key=_count_differences)
+    reading = side.reading
     liveness = check_liveness(comparison.match, reading, path) if comparison.is_equal else None
-    probed = None
-    if liveness and probe and isinstance(reading, OnnxReading):
+    probed, skipped = None, ""
+    if probe and (liveness is None or side.is_parted):
+        what = "operators stand for several" if liveness else "the network is another one"
+        skipped = f"not probed: {what}"
+    elif liveness and probe and isinstance(reading, OnnxReading):
         probed = probe_connections(liveness, reading, path)
-    skipped = "not probed: the network is another one" if probe and not probed else ""
     return make_certificate(
         path,
         graph,
         comparison,
-        *(*reading.notes, remark, skipped),
+        *(*reading.notes, remark, *side.notes, skipped),
         spec_file=None if isinstance(spec, Spec) else locate(str(spec)),
         liveness=liveness,
         probe=probed,
     )
 
 
-def _compare_reading(
-    path: Path, reading: Reading, graph: Graph, *, ordered: bool, names: bool
-) -> Comparison:
+def _compare(path: Path, side: Side, *, ordered: bool, names: bool) -> Comparison:
     """How what was read of a file differs from a spec's graph."""
+    reading = side.reading
     return compare(
-        graph,
+        side.graph,
         reading.graph,
         ordered=ordered,
         named=names,
@@ -89,6 +98,10 @@ def _compare_reading(
         norms_shift=reading.norms_shift,
         filters_of=filters_in(path, reading),
     )
+
+
+def _count_differences(compared: tuple[Comparison, Side]) -> int:
+    return len(compared[0].differences)
 
 
 def _with_classes_of(found: Graph, spec: Spec) -> tuple[Spec, str]:
