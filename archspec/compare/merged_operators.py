@@ -43,6 +43,8 @@ def part_merged(spec: Graph, found: Graph) -> Parted:
         return Parted(found, {})
     ops = {op.name: op for op in _write_copies(walk)}
     ops |= {op.name: op for op in _write_outputs(walk.theirs, found)}
+    for name in found.outputs:  # in their order, whatever stood behind what
+        ops[name] = ops.pop(name)
     return Parted(Graph.of(found.name, ops.values()), walk.copies)
 
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from archspec.compare.optimized import compare_optimized
+from archspec.compare.whole_map_pools import as_it_is_read
 from archspec.errors import ArchspecError, Diagnostic
 from archspec.graph.ir import Graph, Op
 from archspec.graph.parameters import list_parameters
@@ -62,6 +63,7 @@ def _check_tensors(network: WeightedGraph) -> Iterator[Diagnostic]:
 
 
 def _find_differences(spec_graph: Graph, graph: Graph) -> list[Diagnostic]:
-    # Of a file, nothing says which region an operator is in.
-    bare = [replace(op, region="") for op in graph.ops.values()]
-    return [*compare_optimized(spec_graph, Graph.of(graph.name, bare)).differences]
+    # As it would be read of a file, in which nothing says which region an operator is in.
+    ops = as_it_is_read(graph).ops.values()
+    bare = Graph.of(graph.name, [replace(op, region="") for op in ops])
+    return [*compare_optimized(spec_graph, bare).differences]

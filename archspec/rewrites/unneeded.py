@@ -8,9 +8,11 @@ from itertools import chain
 import numpy as np
 
 from archspec.compare.equal_operators import find_firsts
-from archspec.compare.simplify import count_channels, is_idle
+from archspec.compare.simplify import is_idle
 from archspec.compare.sliced_concats import without_unread
+from archspec.compare.whole_map_pools import cuts_nothing
 from archspec.graph.ir import Graph, Op
+from archspec.graph.shapes import infer_shapes
 from archspec.operators.table import OPERATORS
 from archspec.rewrites.costs import measure_cost
 from archspec.rewrites.weighted_graph import WeightedGraph
@@ -18,14 +20,16 @@ from archspec.rewrites.weighted_graph import WeightedGraph
 
 def drop_idle(network: WeightedGraph) -> WeightedGraph:
     """Return the network without what gives its input as it is: dropout of any kind, a shuffle of
-    one group, a factor of 1.
+    one group, a factor of 1, a crop that cuts nothing off.
     """
     graph = network.graph
-    channels, passed = dict[str, int](), dict[str, str]()
+    shapes, _ = infer_shapes(graph)
+    passed = dict[str, str]()
     for op in graph.ops.values():
-        channels[op.name] = count_channels(op, channels)
         # What the network gives keeps its name.
-        if op.inputs and op.name not in graph.outputs and is_idle(op, channels[op.inputs[0]]):
+        if not op.inputs or op.name in graph.outputs:
+            continue
+        if is_idle(op, shapes[op.inputs[0]][0]) or cuts_nothing(op, shapes):
             passed[op.name] = passed.get(op.inputs[0], op.inputs[0])
     return network.without(passed)
 

@@ -39,6 +39,7 @@ SETTINGS: Mapping[str, dict[str, Any]] = {
             CONV,
         ],
     },
+    "equal branches and feature maps": {"layer": "two_way", "features": [1, 2], "growth_rate": 4},
     "repeated layers": {
         "blocks": [
             {"layers": 3, "connectivity": {"edges": [[0], [0], [2, 1]]}},
@@ -70,6 +71,21 @@ SETTINGS: Mapping[str, dict[str, Any]] = {
         "transition": {
             "steps": [{"conv_transpose": {"width": 4, "kernel": 2, "stride": 2}}, "norm"],
         },
+    },
+    "a crop that cuts nothing off": {
+        "blocks": [{"layers": 1}, {"layers": 1}, {"layers": 1}],
+        "input": {"channels": 2, "height": 12, "width": 10},
+        "transitions": [
+            {},
+            {
+                "steps": [{"conv_transpose": {"width": 4, "kernel": 2, "stride": 2}}, "norm"],
+                "skip": 1,
+                "crop": True,
+            },
+        ],
+    },
+    "a maximum of all pixels": {
+        "head": [{"global_pool": {"kind": "max"}}, "dense"],
     },
     "feature maps": {"features": [1, 2]},
     "no head": {"head": "none", "transition": {"steps": ["norm"]}, "blocks": [{"layers": 1}] * 2},
