@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from archspec.certify.certificate import Certificate, make_certificate
@@ -89,7 +90,7 @@ def certify_file(
 def _compare(path: Path, side: Side, *, ordered: bool, names: bool) -> Comparison:
     """How what was read of a file differs from a spec's graph."""
     reading = side.reading
-    return compare(
+    found = compare(
         side.graph,
         reading.graph,
         ordered=ordered,
@@ -98,6 +99,7 @@ def _compare(path: Path, side: Side, *, ordered: bool, names: bool) -> Compariso
         norms_shift=reading.norms_shift,
         filters_of=filters_in(path, reading),
     )
+    return replace(found, params=found.params - side.copied)
 
 
 def _count_differences(compared: tuple[Comparison, Side]) -> int:

@@ -10,6 +10,7 @@ from archspec.compare.merged_operators import Parted, part_merged
 from archspec.compare.optimized import list_forms
 from archspec.errors import format_count, name_first
 from archspec.graph.ir import Graph
+from archspec.operators.table import OPERATORS
 from archspec.readers.reading import Reading
 
 
@@ -22,8 +23,13 @@ class Side(NamedTuple):
     """The file's."""
     notes: tuple[str, ...] = ()
     """What is not as the spec and the file have it."""
-    is_parted: bool = False
-    """Operators of the file were copied."""
+    copied: int = 0
+    """Parameters of operators that were copied, which the file has once."""
+
+    @property
+    def is_parted(self) -> bool:
+        """Operators of the file were copied."""
+        return bool(self.copied)
 
 
 def list_sides(graph: Graph, reading: Reading) -> Iterator[Side]:
@@ -36,7 +42,9 @@ def list_sides(graph: Graph, reading: Reading) -> Iterator[Side]:
     for form in list_forms(graph):
         parted = part_merged(form, reading.graph)
         notes = (*_note_unread(graph, form), *_note_copies(parted))
-        yield Side(form, _part(reading, parted), notes, bool(parted.copies))
+        copies = [parted.graph.ops[name] for name in parted.copies]
+        copied = sum(OPERATORS[op.kind].params(op.attrs) for op in copies)
+        yield Side(form, _part(reading, parted), notes, copied)
 
 
 def _part(reading: Reading, parted: Parted) -> Reading:
