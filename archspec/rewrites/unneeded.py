@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from hashlib import sha256
 from itertools import chain
 
 import numpy as np
@@ -41,7 +42,8 @@ def merge_equal(network: WeightedGraph) -> WeightedGraph:
 
     def tell_weights(op: Op) -> tuple[bytes, ...]:
         names = (f"{op.name}.{role}" for role in OPERATORS[op.kind].tensors(op.attrs))
-        return tuple(np.asarray(network.tensors[name]).tobytes() for name in names)
+        # Not the weights themselves, which would all be held a second time.
+        return tuple(sha256(np.asarray(network.tensors[name]).tobytes()).digest() for name in names)
 
     graph = network.graph
     # An output is what nothing reads: it stands for no other.
