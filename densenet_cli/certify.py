@@ -43,6 +43,14 @@ def certify(
             help="Run each layer of an ONNX, and see whether it moves with what it reads.",
         ),
     ] = False,
+    optimized: Annotated[
+        bool,
+        typer.Option(
+            "--optimized",
+            help="Take a file too that has one operator for several of equal weights, or lacks "
+            "what slices cut off (export --optimize).",
+        ),
+    ] = False,
     names: Annotated[
         bool, typer.Option("--names", help="What has weights must be called as in the spec, too.")
     ] = False,
@@ -74,7 +82,8 @@ def certify(
         raise typer.BadParameter(
             "runs ONNX files only: ONNX Runtime knows no other", param_hint="--probe"
         )
-    found = certify_file(file, named, given, ordered=ordered, names=names, probe=probe)
+    asked = {"ordered": ordered, "names": names, "probe": probe, "optimized": optimized}
+    found = certify_file(file, named, given, **asked)
     known = found.values()
     text = json.dumps(known, indent=2, ensure_ascii=False)
     if output is not None:

@@ -39,6 +39,7 @@ OF_ONNX = {
     "unchecked": "--unchecked",
     "data_dir": "--data-dir",
     "precision": "--precision",
+    "optimize": "--optimize",
     **OF_INT8,
 }
 """Options that say how an ONNX is written."""
@@ -86,6 +87,13 @@ def export(
     precision: Annotated[
         Literal["float32", "float16", "bfloat16", "int8"] | None,
         typer.Option(help="Of an ONNX: the type of its numbers (default: float32)."),
+    ] = None,
+    optimize: Annotated[
+        Literal["none", "basic", "all"] | None,
+        typer.Option(
+            help="Of an ONNX: leave out what evaluation does not need; all: write batch norms into "
+            "convolutions, or as a scale and a shift, too (default: none).",
+        ),
     ] = None,
     calibrate: Annotated[
         Path | None,
@@ -142,6 +150,7 @@ def export(
             form: dict[str, Any] = {"batch": batch_size, "is_sized": not dynamic_size}
             form |= {"has_preprocess": with_preprocess, "is_checked": not unchecked}
             form |= {"opset": opset, "precision": precision or "float32"}
+            form |= {"optimize": optimize or "none"}
             images = (calibrate, calibration_images)
             found = _export_onnx(trained, file, data_dir, form, images, serving)
         elif chosen == "python":
@@ -150,6 +159,8 @@ def export(
             found = _export_mindir(trained, file, batch_size)
     print_notes((*trained.notes, *_note_unnamed_classes(trained, chosen)))
     following = "" if with_preprocess else f"\nNext: {_name_next(chosen, file, target)}"
+    if following and optimize not in (None, "none"):
+        following += " --optimized"
     console.out(f"wrote {file}{found}{following}")
 
 
@@ -226,6 +237,7 @@ def _export_onnx(
     serving: Literal["triton", "ovms"] | None,
 ) -> str:
     """Return what was found out of the file."""
+    from archspec.rewrites.optimize import describe_all
     from archspec.train.evaluation.calibration_images import Calibration
     from archspec.train.evaluation.export_onnx import export_onnx
     from archspec.train.evaluation.export_serving import export_serving
@@ -240,6 +252,7 @@ def _export_onnx(
         found = export_serving(trained, file.parents[2], serving, data_dir=data_dir, form=asked)
     lines = [_say_certified(found.connections)]
     lines += [f"note: {note}" for note in found.notes]
+    lines += describe_all(found.passes, asked.optimize)
     lines += _describe_run(found, asked.precision, "pixels" if trained.tells_pixels else "images")
     return "\n".join(lines)
 

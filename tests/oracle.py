@@ -192,6 +192,9 @@ def _conv_transpose(
 
 
 def _batch_norm(inputs: list[Array], mine: Mapping[str, Array], attrs: Mapping[str, Any]) -> Array:
+    """One without an eps is a scale and a shift."""
+    if attrs["eps"] is None:
+        return mine["gamma"][:, None, None] * inputs[0] + mine["beta"][:, None, None]
     gamma, beta, mean, variance = (
         mine[name][:, None, None] for name in ("gamma", "beta", "moving_mean", "moving_variance")
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from archspec.certify.certificate import Certificate, make_certificate
-from archspec.certify.liveness import check_liveness
-from archspec.certify.probe import probe_connections
+from archspec.certify.liveness import Liveness, check_liveness
+from archspec.certify.optimized_file import Side, list_sides
+from archspec.certify.probe import Probe, probe_connections
 from archspec.certify.rounding import try_rounding
 from archspec.compare.compare import Comparison, compare
 from archspec.errors import ModelFileError
@@ -31,6 +33,7 @@ def certify_file(
     ordered: bool = False,
     names: bool = False,
     probe: bool = False,
+    optimized: bool = False,
 ) -> Certificate:
     """Return what is known of a model file beside a spec:
     whether they are equal, else every difference. Height and width that the file leaves free are
@@ -44,6 +47,8 @@ def certify_file(
         ordered: concatenations in another order are a difference, not a note.
         names: what has weights must be called as in the spec, too.
         probe: run each layer of an ONNX, and see whether it moves with what it reads.
+        optimized: take it too where it lacks what the spec's slices cut off everywhere, or has one
+            operator for several of the spec's with equal weights; see `archspec.compare.optimized`.
 
     Raises:
         SpecError: the spec breaks a rule.
@@ -62,28 +67,39 @@ def certify_file(
     _check_weights_beside(reading, path)
     wanted, remark = _with_classes_of(reading.graph, chosen)
     graph = verify_or_raise(build_graph(wanted))
-    comparison = _compare_reading(path, reading, graph, ordered=ordered, names=names)
+    sides = [*list_sides(graph, reading)] if optimized else [Side(graph, reading)]
+    compared = [_compare(path, side, ordered=ordered, names=names) for side in sides]
+    # The first that is equal; else the one of the fewest differences.
+    comparison, side = min(zip(compared, sides, strict=True), key=_count_differences)
+    reading = side.reading
     liveness = check_liveness(comparison.match, reading, path) if comparison.is_equal else None
-    probed = None
-    if liveness and probe and isinstance(reading, OnnxReading):
-        probed = probe_connections(liveness, reading, path)
-        if not probed.probed and probed.not_run:
-            rule = f"cannot be probed, no part of it runs by itself: {probed.not_run[0]}"
-            raise ModelFileError.one("R006", rule, str(path), "leave out --probe")
+    probed, skipped = _probe(liveness, side, path) if probe else (None, "")
     rounding = None
     if liveness and isinstance(reading, OnnxReading):
         rounding = try_rounding(comparison.match, reading, path)
-    skipped = "not probed: the network is another one" if probe and not probed else ""
     return make_certificate(
         path,
         graph,
         comparison,
-        *(*reading.notes, remark, skipped),
+        *(*reading.notes, remark, *side.notes, skipped),
         spec_file=None if isinstance(spec, Spec) else locate(str(spec)),
         liveness=liveness,
         rounding=rounding,
         probe=probed,
     )
+
+
+def _probe(liveness: Liveness | None, side: Side, path: Path) -> tuple[Probe | None, str]:
+    """What running each layer shows; None, and why, where that cannot be asked."""
+    if liveness is None:
+        return None, "not probed: the network is another one"
+    if side.is_parted or not isinstance(side.reading, OnnxReading):
+        return None, "not probed: operators stand for several"
+    found = probe_connections(liveness, side.reading, path)
+    if not found.probed and found.not_run:
+        rule = f"cannot be probed, no part of it runs by itself: {found.not_run[0]}"
+        raise ModelFileError.one("R006", rule, str(path), "leave out --probe")
+    return found, ""
 
 
 def _check_weights_beside(reading: Reading, path: Path) -> None:
@@ -98,12 +114,11 @@ def _check_weights_beside(reading: Reading, path: Path) -> None:
         check_beside(path, onnx.load(path, load_external_data=False))
 
 
-def _compare_reading(
-    path: Path, reading: Reading, graph: Graph, *, ordered: bool, names: bool
-) -> Comparison:
+def _compare(path: Path, side: Side, *, ordered: bool, names: bool) -> Comparison:
     """How what was read of a file differs from a spec's graph."""
-    return compare(
-        graph,
+    reading = side.reading
+    found = compare(
+        side.graph,
         reading.graph,
         ordered=ordered,
         named=names,
@@ -111,6 +126,11 @@ def _compare_reading(
         norms_shift=reading.norms_shift,
         filters_of=filters_in(path, reading),
     )
+    return replace(found, params=found.params - side.copied)
+
+
+def _count_differences(compared: tuple[Comparison, Side]) -> int:
+    return len(compared[0].differences)
 
 
 def _with_classes_of(found: Graph, spec: Spec) -> tuple[Spec, str]:

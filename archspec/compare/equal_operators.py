@@ -9,7 +9,7 @@ that are its own there.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from difflib import SequenceMatcher
 from itertools import chain
@@ -24,7 +24,7 @@ from archspec.operators.table import COMMUTATIVE, OPERATORS
 
 def merge_equal_ops(flat: FlatGraph) -> FlatGraph:
     """Return a graph with each of its equal operators once, under the name of the first."""
-    first = _find_firsts(flat)
+    first = find_firsts(flat.ops)
     ops: dict[str, Op] = {}
     for name, op in flat.ops.items():
         if first[name] == name:
@@ -40,7 +40,7 @@ def split_merged_ops(found: FlatGraph, spec: FlatGraph) -> FlatGraph:
     as the spec has where it has them.
     """
     members = defaultdict[str, list[str]](list)
-    for name, one in _find_firsts(spec).items():
+    for name, one in find_firsts(spec.ops).items():
         members[one].append(name)
     if len(members) == len(spec.ops):
         return found
@@ -51,13 +51,23 @@ def split_merged_ops(found: FlatGraph, spec: FlatGraph) -> FlatGraph:
     return _OpSplitter(found, spec, members, dict(_pair_ops(pairs))).split()
 
 
-def _find_firsts(flat: FlatGraph) -> dict[str, str]:
-    """The first of the operators that are equal to each one."""
+def _are_its_own(op: Op) -> None:
+    """Two operators with weights are two, even where these start alike: training parts them."""
+
+
+def find_firsts(
+    ops: Mapping[str, Op], tell_weights: Callable[[Op], object] = _are_its_own
+) -> dict[str, str]:
+    """Return the first of the operators that are equal to each one, which stand in running order.
+
+    `tell_weights` gives what tells an operator's weights from those of others; None: they are
+    none but its own.
+    """
     first, known = dict[str, str](), dict[object, str]()
-    for name, op in flat.ops.items():
+    for name, op in ops.items():
         first[name] = name
-        # Two operators with weights are two, even where these start alike: training parts them.
-        if not op.inputs or OPERATORS[op.kind].tensors(op.attrs):
+        weights = tell_weights(op) if OPERATORS[op.kind].tensors(op.attrs) else ()
+        if not op.inputs or weights is None:
             continue
         # By the firsts of what is read: equal operators behind equal ones are equal too.
         reads = [first[source] for source in op.inputs]
@@ -65,7 +75,7 @@ def _find_firsts(flat: FlatGraph) -> dict[str, str]:
             reads.sort()
         # By text: whatever a value is, its text can be a key.
         attrs = sorted((key, repr(value)) for key, value in op.attrs.items())
-        first[name] = known.setdefault((op.kind, *reads, *attrs), name)
+        first[name] = known.setdefault((op.kind, *reads, *attrs, weights), name)
     return first
 
 

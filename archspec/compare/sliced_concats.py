@@ -56,6 +56,25 @@ def resolve_slices(graph: Graph) -> Graph:
     return _SliceResolver(graph).resolve()
 
 
+def without_unread(graph: Graph) -> Graph:
+    """Return a spec's graph without what its slices cut off everywhere, and without the layers and
+    other parts that this leaves empty.
+
+    Raises:
+        ModelFileError: R009, its concatenations join more values than any spec may.
+    """
+    resolved = resolve_slices(graph)
+    if resolved is graph or resolved.ops == graph.ops:
+        return graph
+    full = {op.region for op in resolved.ops.values()}
+    regions = dict(graph.regions)
+    # A block has its layers' operators in regions of their own.
+    for region in graph.regions.values():
+        if region.kind != "dense_block" and region.name not in full:
+            del regions[region.name]
+    return replace(resolved, regions=regions)
+
+
 class _SliceResolver:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph

@@ -34,13 +34,18 @@ def as_it_is_read(graph: Graph) -> Graph:
     shapes, _ = infer_shapes(graph)
     whole: dict[str, str] = {}
     for op in graph.ops.values():
-        if OPERATORS[op.kind].cuts_pixels and shapes[op.name] == shapes[op.inputs[0]]:
+        if cuts_nothing(op, shapes):
             whole[op.name] = op.inputs[0]
     ops: dict[str, Op] = {}
     for name, op in graph.ops.items():
         if name not in whole:
             ops[name] = reroute(_over_all_pixels(op, shapes), whole)
     return replace(graph, ops=ops)
+
+
+def cuts_nothing(op: Op, shapes: Shapes) -> bool:
+    """Return whether an operator is a crop that leaves every pixel in."""
+    return OPERATORS[op.kind].cuts_pixels and shapes[op.name] == shapes[op.inputs[0]]
 
 
 def _may_be_read_otherwise(op: Op) -> bool:

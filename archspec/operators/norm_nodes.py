@@ -9,7 +9,10 @@ EPS = 1e-5
 
 
 def write_batch_norm(node: OnnxWriter) -> str:
-    """Write one node, in evaluation mode."""
+    """Write one node, in evaluation mode; of one without an eps, its scale and its shift."""
+    if node.attrs["eps"] is None:
+        scaled = node.add("Mul", node.inputs[0], of_each_channel(node, "gamma"))
+        return node.add("Add", scaled, of_each_channel(node, "beta"))
     roles = ("gamma", "beta", "moving_mean", "moving_variance")
     weights = [node.tensor(role) for role in roles]
     return node.add("BatchNormalization", node.inputs[0], *weights, epsilon=node.attrs["eps"])

@@ -68,6 +68,9 @@ def _scale_alone(attrs: Attrs) -> Mapping[str, Shape]:
 
 
 def _batch_norm_tensors(attrs: Attrs) -> Mapping[str, Shape]:
+    """Without an eps, which is None, it is a scale and a shift alone."""
+    if attrs.get("eps", EPS) is None:
+        return _affine_tensors(attrs)
     return dict.fromkeys(("moving_mean", "moving_variance", "gamma", "beta"), (attrs["channels"],))
 
 

@@ -299,9 +299,9 @@ for kind, step in steps_beside(CASES, LAYER, IN_TEST_MODULE, UNSAID):
     CASES[f"example of {kind}"] = between(wide, "activation", step, wide)
 
 
-def graph_of(**settings_of_spec: Any) -> Graph:
-    """A verified graph; two blocks of two layers
-    of 3 channels on 13 x 11 pixels where nothing else is said.
+def settings_of(**settings_of_spec: Any) -> dict[str, Any]:
+    """Those of a spec; two blocks of two layers of 3 channels on 13 x 11 pixels where nothing else
+    is said.
     """
     usual = {
         "input": {"channels": 2, "height": 13, "width": 11},
@@ -310,4 +310,9 @@ def graph_of(**settings_of_spec: Any) -> Graph:
         "blocks": [{"layers": 2}, {"layers": 2}],
         "head": {"num_classes": 3},
     }
-    return verify_or_raise(build_graph(Spec.model_validate(usual | settings_of_spec)))
+    return usual | settings_of_spec
+
+
+def graph_of(**settings_of_spec: Any) -> Graph:
+    """A verified graph of these settings; see `settings_of`."""
+    return verify_or_raise(build_graph(Spec.model_validate(settings_of(**settings_of_spec))))

@@ -1,4 +1,4 @@
-"""A network for evaluation whose norms are folded; see `archspec.train.engine.folding`.
+"""A network for evaluation whose norms are folded; see `archspec.rewrites.folding`.
 
 Imports mindspore; call `archspec.runtime.prepare` before.
 """
@@ -15,9 +15,9 @@ import numpy as np
 from mindspore import nn, ops
 
 from archspec.graph.build import build_graph
+from archspec.rewrites.folding import SHIFT, Folding, choose_folding, fold_values
 from archspec.spec.spec import Spec
 from archspec.train.engine.compile_cache import describe_parts
-from archspec.train.engine.folding import SHIFT, Folding, choose_folding, fold_values
 from archspec.weights.formats.number_types import Floats
 from archspec.weights.load_into import load_tensors
 from archspec.writers.mindspore.create_model import create_model

@@ -5,7 +5,7 @@ MindSpore gives.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +26,7 @@ from archspec.train.evaluation.export_precision import (
     title_of,
 )
 from archspec.train.evaluation.export_preprocess import make_random_photos
-from archspec.train.evaluation.onnx_form import Precision
+from archspec.train.evaluation.onnx_form import OnnxForm, Precision
 from archspec.train.evaluation.trained import Trained
 
 IMAGES, OF_SMALLER = 8, 32
@@ -63,6 +63,8 @@ class Check:
     """Where it is to stand."""
     precision: Precision
     """What the file will be in, which says what runs it."""
+    is_optimized: bool = False
+    """It may be written with less than the spec; see `certify_file`."""
     sample: Sample | None = None
     """None: nothing is run."""
     network: Any = None
@@ -76,7 +78,7 @@ class Check:
         Raises:
             ArchspecError: W005, it is another network, or gives something else.
         """
-        certificate = certify_file(draft, self.trained.spec)
+        certificate = certify_file(draft, self.trained.spec, optimized=self.is_optimized)
         self._refuse([difference.message for difference in certificate.differences])
         if self.sample is None:
             return certificate, None
@@ -96,15 +98,14 @@ class Check:
             raise ArchspecError(faults)
 
 
-def prepare_check(
-    trained: Trained, file: Path, precision: Precision, sample: Sample | None, batch: int | None
-) -> Check:
+def prepare_check(trained: Trained, file: Path, form: OnnxForm, sample: Sample | None) -> Check:
     """Return what a network is held to: what MindSpore gives for a sample, where there is one."""
+    check = Check(trained, file, form.precision, form.optimize != "none")
     if sample is None:
-        return Check(trained, file, precision)
+        return check
     network = trained.network()
-    wanted = _compute(network, sample.images, batch or IMAGES)
-    return Check(trained, file, precision, sample, network, wanted)
+    wanted = _compute(network, sample.images, form.batch or IMAGES)
+    return replace(check, sample=sample, network=network, wanted=wanted)
 
 
 def choose_sample(

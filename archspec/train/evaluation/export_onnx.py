@@ -14,6 +14,7 @@ from archspec.errors import ArchspecError
 from archspec.graph.build import build_graph
 from archspec.graph.digest import structure_digest
 from archspec.graph.ir import Graph
+from archspec.rewrites.optimize import Optimized, PassReport, optimize
 from archspec.train.data.inputs import make_preprocess
 from archspec.train.evaluation.engines import load_network
 from archspec.train.evaluation.export_check import Check, Sample, choose_sample, prepare_check
@@ -56,9 +57,11 @@ class OnnxExport:
     loss: Loss | None = None
     """What smaller numbers cost, where it has such, and was run."""
     notes: tuple[str, ...] = ()
-    """What reading smaller numbers back did not show."""
+    """What reading smaller numbers back, or what was optimised, did not show."""
     calibrated: str = ""
     """By which images, where it was."""
+    passes: tuple[PassReport, ...] = ()
+    """What optimised it."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +83,9 @@ def export_onnx(
     """Write a trained network as ONNX, in evaluation mode, whole or not at all.
 
     The file is read back and compared with the spec; then an engine and MindSpore compute the same
-    held-out images, or random ones where there are none. A network that has passed may be written
-    in smaller numbers, read back and run again. What prepares images is put in front at last, and
+    held-out images, or random ones where there are none. What is optimised was proved behind each
+    pass before. A network that has passed may be written in smaller numbers, read back and run
+    again. What prepares images is put in front at last, and
     compared with what `predict` does.
 
     Raises:
@@ -135,8 +139,9 @@ def _export(
 
     graph = verify_or_raise(build_graph(trained.spec))
     steps = _choose_steps(trained, graph, form)
-    check = prepare_check(trained, file, form.precision, sample, form.batch)
-    written = _write_float32(graph, draft, form, check)
+    rewritten = optimize(graph, trained.read_tensors(), form.optimize)
+    check = prepare_check(trained, file, form, sample)
+    written = _write_float32(rewritten, draft, form, check)
     if form.precision != "float32":
         written = _write_smaller(written, form, check)
     model, draft, found = written.model, written.draft, written.found
@@ -145,7 +150,7 @@ def _export(
     checked = UNCHECKED
     if form.is_checked:
         checked = f"{runtime.__name__} {runtime.__version__}"
-    about = {**written.about, "checked": checked}
+    about = {**written.about, "checked": checked, **_describe_passes(rewritten, form)}
     _describe(model, trained, structure_digest(graph), about, has_preprocess=steps is not None)
     save_onnx(model, draft)
     if steps is not None and sample is not None:
@@ -153,18 +158,27 @@ def _export(
         fit = compare_prepared(trained, draft, steps, written.runs, sample.photos, version)
         found = replace(found, prepared=fit)
     move_onnx(draft, file)
-    return found
+    return replace(found, passes=rewritten.reports)
 
 
-def _write_float32(graph: Graph, draft: Path, form: OnnxForm, check: Check) -> _Written:
+def _describe_passes(rewritten: Optimized, form: OnnxForm) -> dict[str, str]:
+    if form.optimize == "none":
+        return {}
+    passes = [report.name for report in rewritten.reports]
+    return {"optimize": form.optimize, "passes": json.dumps(passes)}
+
+
+def _write_float32(rewritten: Optimized, draft: Path, form: OnnxForm, check: Check) -> _Written:
     from archspec.writers.onnx.model import make_onnx
     from archspec.writers.onnx.onnx_files import save_onnx
 
-    tensors = check.trained.read_tensors()
+    graph, tensors = rewritten.network.graph, rewritten.network.tensors
     model = make_onnx(graph, tensors, opset=form.version, batch=form.batch, is_sized=form.is_sized)
     save_onnx(model, draft)
     certificate, loss = check.run(draft, "float32")
     found = OnnxExport(sum(block.edges for block in certificate.comparison.blocks))
+    if check.is_optimized:
+        found = replace(found, notes=certificate.notes)
     if loss is not None and check.sample is not None:
         found = replace(found, distance=loss.distance, images=check.sample.source)
     return _Written(model, draft, found, {"precision": "float32"}, check.network)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from archspec.rewrites.optimize import Level
 from archspec.train.evaluation.calibration_images import OF_THE_RUN, Calibration
 
 Precision = Literal["float32", "float16", "bfloat16", "int8"]
@@ -29,6 +30,8 @@ class OnnxForm:
     """It reads images as they are, and gives probabilities."""
     precision: Precision = "float32"
     """The numbers of its weights, and those that it computes with."""
+    optimize: Level = "none"
+    """Which passes rewrite the network before it is written."""
     calibration: Calibration = OF_THE_RUN
     """By which images int8 is calibrated."""
 

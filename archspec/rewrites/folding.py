@@ -22,9 +22,9 @@ import numpy.typing as npt
 from archspec.graph.ir import Graph, Op
 from archspec.operators.operator import STATISTICS
 from archspec.operators.table import OPERATORS, attribute
-from archspec.weights.formats.number_types import Floats
 
 Values = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.float32]
 SHIFT = "shift"
 """What the parameter of a folded norm is called."""
 LEAST_SCALE, MOST_SHIFT = 1e-18, 1e18
@@ -67,7 +67,7 @@ def find_folds(graph: Graph) -> tuple[Fold, ...]:
     shared = _find_shared(graph)
     found = []
     for op in graph.ops.values():
-        fold = _find_fold(graph, op) if _has_statistics(op) else None
+        fold = _find_fold(graph, op) if has_statistics(op) else None
         if fold is not None and not {fold.norm, fold.conv} & shared:
             found.append(fold)
     return tuple(found)
@@ -142,7 +142,8 @@ def _find_reader(graph: Graph, op: Op) -> Op | None:
     return graph.ops[readers[0]] if len(readers) == 1 else None
 
 
-def _has_statistics(op: Op) -> bool:
+def has_statistics(op: Op) -> bool:
+    """Return whether an operator norms by moving statistics, as a batch norm does."""
     return set(STATISTICS) <= OPERATORS[op.kind].tensors(op.attrs).keys()
 
 

@@ -6,8 +6,8 @@ import pytest
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph, Op
 from archspec.graph.parameters import list_parameters
+from archspec.rewrites.folding import choose_folding, find_folds, find_turned, fold_values
 from archspec.spec.load import load_spec
-from archspec.train.engine.folding import choose_folding, find_folds, find_turned, fold_values
 
 ONE = ["block_config=[1,1]", "growth_rate=4", "stem.channels=8"]
 LAYER = "features.denseblock1.denselayer1"

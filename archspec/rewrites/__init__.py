@@ -1,0 +1,1 @@
+"""A network in evaluation, written with less: passes over a graph and its tensors."""
