@@ -59,9 +59,11 @@ if [ -n "$hostfile" ]; then
   cp "$hostfile" "$out/hosts.txt"
   hosts=(--hostfile "$hostfile" --ssh)
   [ -n "${SETUP:-}" ] && hosts+=(--ssh-setup "$SETUP")
-  first=${SETUP:-cd $PWD}
-  for host in $(sed 's/#.*//' "$hostfile" | awk '{print $1}'); do
-    try "doctor-$host" ssh -o BatchMode=yes "$host" "$first && densenet doctor ${on[*]}"
+  first=${SETUP:-cd $PWD} program=densenet
+  [ -z "${SETUP:-}" ] && program=$(command -v densenet)
+  # ssh takes an IPv6 address without the brackets that the file may have.
+  for host in $(sed 's/#.*//' "$hostfile" | awk '{print $1}' | tr -d '[]'); do
+    try "doctor-$host" ssh -o BatchMode=yes "$host" "$first && $program doctor ${on[*]}"
   done
   # What each node would run; then both for real, a node that ends, and the run taken up again.
   try nodes-plan densenet train "${on[@]}" --hostfile "$hostfile" --epochs 3 -o "$shared/digits" \

@@ -44,11 +44,11 @@ def _run() -> None:
         STDOUT, sys.stdout.encoding, line_buffering=bool(sys.stdout.line_buffering)
     )
     try:
-        started = _read_mpirun()  # first: it says what kind of screen this is
+        started = _read_mpirun(sys.argv[1:])  # first: it says what kind of screen this is
         from densenet_cli.app import make_app
 
         try:
-            make_app(sys.argv[1:])(default_map={"train": started})
+            make_app(sys.argv[1:])(default_map=started)
         finally:
             sys.stdout.flush()
     except ArchspecError as error:
@@ -57,13 +57,13 @@ def _run() -> None:
         raise SystemExit(1) from None
 
 
-def _read_mpirun() -> dict[str, int]:
-    """Return the options that mpirun stands for, in the one process of a machine that goes on."""
-    if "OMPI_COMM_WORLD_LOCAL_RANK" not in os.environ or sys.argv[1:2] != ["train"]:
+def _read_mpirun(words: list[str]) -> dict[str, dict[str, int]]:
+    """Return the options that mpirun stands for, by the command that these words are of."""
+    if "OMPI_COMM_WORLD_LOCAL_RANK" not in os.environ:
         return {}
-    from densenet_cli.mpirun import leave_mpirun
+    from densenet_cli.mpirun import read_mpirun
 
-    return leave_mpirun()
+    return {words[0]: read_mpirun(words)} if words else {}
 
 
 def _print_error(line: str) -> None:

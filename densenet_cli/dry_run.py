@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from densenet_cli.options import console, place_typed
-from densenet_cli.this_machine import show_nodes
+from densenet_cli.this_machine import show_nodes, start_alone
 
 
 def show_plan(plan: Any, out: Path | None, node: Any = None) -> None:
@@ -37,7 +37,7 @@ def show_plan(plan: Any, out: Path | None, node: Any = None) -> None:
     needs = (
         "Nothing was started or written. "
         f"The line above needs the run directory {shlex.quote(str(path))}, which only a real start "
-        "makes: without --dry-run it is made, the line is run, and its processes are watched."
+        f"makes:\n{start_alone()}\nmakes it, runs the line, and watches its processes."
     )
     typer.echo("\n".join((*lines, needs)), err=True)
 
@@ -73,9 +73,11 @@ def show_resumption(
         lines.append(f"{line}: a real start writes that into the run first")
     splits = open_splits(run) if data_dir is None else open_moved(run, data_dir)
     lines += describe_resumption(run, splits, recipe, settings.world)
+    lines.append("Nothing was started or written.")
     is_alone = settings.world == 1
     if node is not None:
         show_nodes(node, run.path, settings)
     elif not is_alone:
         console.out(write_shell_line(launch_command(run.path, settings)))
-    typer.echo("\n".join((*lines, "Nothing was started or written.")), err=not is_alone)
+        lines.append(f"{start_alone()}\nruns the line above, and watches its processes.")
+    typer.echo("\n".join(lines), err=not is_alone)

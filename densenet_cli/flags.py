@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
+import typer
 from typer.core import TyperCommand
 
 from archspec.spec.override import Override
@@ -83,10 +87,13 @@ FOREIGN_FLAGS: Mapping[str, str] = {
     "--patience": "--set recipe.early_stopping.patience=VALUE",
 }
 """Flags of MindCV, timm, torchvision and Ultralytics, with hyphens, and what stands for them."""
+_OPTION = re.compile(r"--[a-z-]+")
 
 
 class Command(TyperCommand):
-    """A command that answers flags of other tools with its own."""
+    """A command that answers flags of other tools with its own, and takes no empty word for a
+    path.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the command line; a usage error says what a foreign flag is called here."""
@@ -97,7 +104,17 @@ class Command(TyperCommand):
             answer = "" if flag in known else answer_flag(flag, known)
             if answer:
                 ctx.fail(f"No such option: {flag}. Here it is {answer}")
-        return super().parse_args(ctx, [*_fill_in(args, omitted & known)])
+            reason = "" if flag in known else explain_flag(flag, known)
+            if reason:
+                ctx.fail(f"No such option: {flag}. {reason}")
+        rest = super().parse_args(ctx, [*_fill_in(args, omitted & known)])
+        empty = {*_list_empty(args)}
+        for option in self.params:
+            flags = empty & {*option.opts}
+            if flags and isinstance(ctx.params[option.name], Path):
+                rule = "an empty word names no file or folder"
+                raise typer.BadParameter(rule, ctx=ctx, param_hint=min(flags))
+        return rest
 
 
 def answer_flag(flag: str, known: Collection[str]) -> str:
@@ -111,16 +128,30 @@ def answer_flag(flag: str, known: Collection[str]) -> str:
     return answer if is_ours else ""
 
 
+def explain_flag(flag: str, known: Collection[str]) -> str:
+    """Return in a sentence what becomes of a flag of MindCV's for which no other stands, '' of
+    others, and where the sentence names an option that the command does not have.
+    """
+    if "--recipe" not in known:
+        return ""
+    from archspec.train.recipe.mindcv import FLAGS, say_instead
+
+    found = FLAGS.get(flag.lower().removeprefix("--").replace("-", "_"))
+    said = say_instead(found) if found is not None and not found.keys else ""
+    is_ours = {*_OPTION.findall(said)} <= {*known}
+    return f"{said[:1].upper()}{said[1:]}" if is_ours else ""
+
+
 def _answer_with_key(word: str) -> str:
     """A key of the recipe, or of the spec, that is called so."""
-    from archspec.settings import Path
+    from archspec.settings import Path as KeyPath
     from archspec.spec.reading.document import format_path
     from archspec.spec.reading.misplaced_keys import find_key
     from archspec.spec.spec import Spec
     from archspec.train.recipe.mindcv import find_recipe_key
     from archspec.train.recipe.recipe import Recipe
 
-    path: Path = find_recipe_key(word) or find_key(word, None, Recipe)
+    path: KeyPath = find_recipe_key(word) or find_key(word, None, Recipe)
     key = format_path(path)
     for name, keys in RECIPE_FLAGS.items():
         if keys == (key,):
@@ -156,6 +187,17 @@ def list_flags(args: Sequence[str]) -> Iterator[str]:
             return
         if word.startswith("-"):
             yield word.partition("=")[0]
+
+
+def _list_empty(args: Sequence[str]) -> Iterator[str]:
+    """Yield the flags whose value is an empty word, as a shell makes it of "$UNSET"; read as a
+    path, that is the working directory.
+    """
+    for flag, value in pairwise([*args, "-"]):
+        if flag == "--":
+            return
+        if flag.startswith("-") and (not value or flag.endswith("=")):
+            yield flag.removesuffix("=")
 
 
 def _fill_in(args: Sequence[str], flags: Collection[str]) -> Iterator[str]:

@@ -33,6 +33,16 @@ class Host:
         address = self.name.rpartition("@")[2]
         return f"[{address}]" if ":" in address else address
 
+    @property
+    def machine(self) -> str:
+        """What is the same for each way to write the address: as DNS takes a name, in small
+        letters, and an IPv6 address in its shortest form.
+        """
+        address = self.address.strip("[]")
+        if _is_ipv6(address):
+            return str(IPv6Address(address)).lower()
+        return address.lower().rstrip(".")
+
 
 def read_hosts(file: Path) -> list[Host]:
     """Return the hosts of a file with one `HOST [slots=N]` a line; `#` begins a comment.
@@ -119,7 +129,7 @@ def _check_line(hosts: Sequence[Host], words: Sequence[str]) -> Iterator[str]:
     if not host.name:
         yield f"{words[0]} is no name of a host"
     for earlier in before:
-        if host.name and earlier.address == host.address:
+        if host.name and earlier.machine == host.machine:
             yield f"{host.name} stands in line {earlier.line} too: each node is a machine"
             return
     for word in settings:

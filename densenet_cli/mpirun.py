@@ -1,4 +1,4 @@
-"""`mpirun -n 8 densenet train`, as MindCV's users start it, by OpenMPI.
+"""`mpirun -n 8 densenet train`, and `validate`, as MindCV's users start it, by OpenMPI.
 
 mpirun starts as many processes as there are devices. The first of each machine does what `densenet
 train --devices N` does, which starts that many under msrun and watches them; the others have
@@ -8,13 +8,14 @@ nothing to do and end at once, which mpirun takes for well done.
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 
@@ -25,14 +26,44 @@ WORLD = "OMPI_COMM_WORLD_"
 OWN_VARIABLES = ("OMPI_", "PMIX_", "ORTE_", "PRTE_")
 """How those begin by which mpirun tells its processes of each other; MindSpore would read them."""
 
-SAVING = b"Told to end: the run is saved, within 25 s, even if mpirun has ended before.\n"
+TOLD_TO_END: Mapping[str, bytes] = {
+    "train": b"Told to end: the run is saved, within 25 s, even if mpirun has ended before.\n",
+    "validate": b"Told to end.\n",
+}
+"""The commands that several processes share, and what is said where mpirun ends them."""
+ALONE = "predict"
+"""The command that several processes would only repeat."""
 
 
-def leave_mpirun() -> dict[str, int]:
-    """Return what the options of `densenet train` are to say, in the first process of a machine;
-    any other one ends here.
+def read_mpirun(words: Sequence[str]) -> dict[str, int]:
+    """Return the options that mpirun stands for beside these words of `densenet`, {} for none: in
+    the one process of a machine that goes on. Any other one ends here.
 
-    The process goes on as a child of its own, free of what mpirun does to its processes.
+    Raises:
+        TrainingError: T010, mpirun has started processes that the command does not have.
+    """
+    command, rank, world, here = words[0], _read("RANK"), _read("SIZE"), _read("LOCAL_SIZE")
+    if command == ALONE and world > 1:
+        _refuse(rank, f"{world} processes, and {command} is one", ["densenet", *words])
+    if command == "validate" and world > here:
+        rule = f"processes on several machines, and {command} has those of one"
+        _refuse(rank, rule, ["mpirun", "-n", str(here), "densenet", *words])
+    return leave_mpirun(TOLD_TO_END[command]) if command in TOLD_TO_END else {}
+
+
+def _refuse(rank: int, rule: str, instead: Sequence[str]) -> NoReturn:
+    """Say in the first process of all what to type instead; the others end without a word."""
+    if rank > 0:
+        raise SystemExit(0)
+    raise TrainingError.one("T010", f"mpirun has started {rule}", "", shlex.join(instead))
+
+
+def leave_mpirun(told_to_end: bytes) -> dict[str, int]:
+    """Return what the options of a command are to say, in the first process of a machine; any other
+    one ends here.
+
+    The process goes on as a child of its own, free of what mpirun does to its processes;
+    `told_to_end` is said where mpirun ends them.
 
     Raises:
         TrainingError: T010, machines have unlike numbers of processes.
@@ -45,7 +76,7 @@ def leave_mpirun() -> dict[str, int]:
         cure = "as many on each machine, one machine after the other: --map-by slot"
         raise TrainingError.one("T010", rule, "", cure)
     _free_processors()
-    _go_on_in_child()
+    _go_on_in_child(told_to_end)
     for name in [name for name in os.environ if name.startswith(OWN_VARIABLES)]:
         del os.environ[name]
     # mpirun hands on what is printed, with a mark before each line where that is wished: it looks
@@ -76,7 +107,7 @@ def _free_processors() -> None:
                 return
 
 
-def _go_on_in_child() -> None:
+def _go_on_in_child(told_to_end: bytes) -> None:
     """Return in a child alone, in a session of its own: mpirun kills its processes a second after
     it has told them to end, and saving may take longer.
 
@@ -94,7 +125,7 @@ def _go_on_in_child() -> None:
     def tell(number: int, frame: FrameType | None) -> None:
         with suppress(OSError):  # it has ended, or nobody reads any more
             os.write(writer, b"\0")
-            os.write(1, SAVING)
+            os.write(1, told_to_end)
 
     take_signals(tell)
     _, status = os.waitpid(child, 0)

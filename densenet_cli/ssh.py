@@ -14,9 +14,10 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -26,6 +27,7 @@ from archspec.errors import EnvironmentFault, make_printable
 from archspec.signals import collect_signals
 from densenet_cli.hosts import Host
 from densenet_cli.options import console
+from densenet_cli.ssh_faults import find_fault
 
 TIED = "DENSENET_UNTIL_STDIN_ENDS"
 """Set for a process that ends with its standard input."""
@@ -40,7 +42,8 @@ SECONDS_TO_END = 60.0
 """From the end of their input on: saving may take 25 s, and machines may be slow."""
 SECONDS_AT_ONCE = 15.0
 """The same where nobody wants to wait for what they save."""
-SSH_FAILED = 255
+LINES_KEPT = 30
+"""Of what a host writes as errors: by them it is told why nothing ran there."""
 
 
 def tie_to_input() -> None:
@@ -61,6 +64,8 @@ class _Remote:
 
     host: Host
     process: subprocess.Popen[bytes]
+    errors: deque[str] = field(default_factory=lambda: deque(maxlen=LINES_KEPT))
+    """The last lines that it wrote as such."""
 
     def interrupt(self) -> None:
         """Hand Ctrl-C on."""
@@ -75,12 +80,13 @@ class _Remote:
             self.process.stdin.close()
 
 
-def run_on_hosts(hosts: Sequence[Host], commands: Sequence[Sequence[str]]) -> int:
-    """Run a command of ssh for each host until all have ended; return 0, the code of the first that
-    failed (1 where ssh did), or 128 and the number of a signal.
+def run_on_hosts(file: Path, hosts: Sequence[Host], commands: Sequence[Sequence[str]]) -> int:
+    """Run a command of ssh for each host of a file until all have ended; return 0, the code of the
+    first that failed, or 128 and the number of a signal.
 
     Raises:
-        EnvironmentFault: E003, there is no ssh.
+        EnvironmentFault: E003, there is no ssh; E010, it did not come to hosts, or nothing could
+            start there.
     """
     readers: list[threading.Thread] = []
     with collect_signals() as received:
@@ -96,7 +102,13 @@ def run_on_hosts(hosts: Sequence[Host], commands: Sequence[Sequence[str]]) -> in
                 remote.process.terminate()
         for reader in readers:
             reader.join(5)
-    return 128 + received[0] if received else failed
+    if received:
+        return 128 + received[0]
+    found = [find_fault(file, one.host, one.process.wait(), [*one.errors]) for one in remotes]
+    faults = [fault for fault in found if fault]
+    if faults:
+        raise EnvironmentFault(faults)
+    return failed
 
 
 def write_ssh(host: Host, command: Sequence[str], setup: str, go_on: Sequence[str]) -> list[str]:
@@ -132,20 +144,21 @@ def _show(remote: _Remote) -> list[threading.Thread]:
     """Show what a command prints, a thread for each of its two streams."""
     readers = []
     for stream, is_error in ((remote.process.stdout, False), (remote.process.stderr, True)):
-        reader = threading.Thread(target=_copy, args=(remote.host.name, stream, is_error))
+        reader = threading.Thread(target=_copy, args=(remote, stream, is_error))
         reader.daemon = True
         reader.start()
         readers.append(reader)
     return readers
 
 
-def _copy(name: str, stream: IO[bytes], is_error: bool) -> None:
+def _copy(remote: _Remote, stream: IO[bytes], is_error: bool) -> None:
     for line in stream:
         text = make_printable(line.decode(errors="replace").rstrip("\r\n"))
         if is_error:
-            typer.echo(f"{name}: {text}", err=True)
+            remote.errors.append(text)
+            typer.echo(f"{remote.host.name}: {text}", err=True)
         else:
-            console.out(f"{name}: {text}")
+            console.out(f"{remote.host.name}: {text}")
 
 
 def _wait(remotes: Sequence[_Remote], received: Sequence[int]) -> int:
@@ -169,8 +182,6 @@ def _wait(remotes: Sequence[_Remote], received: Sequence[int]) -> int:
         if time.monotonic() > deadline:
             _end(remotes, SECONDS_AT_ONCE if handed > 1 else SECONDS_TO_END)
     failed = failed or next((r.process.returncode for r in remotes if r.process.returncode), 0)
-    if failed == SSH_FAILED:
-        return 1
     return failed if failed >= 0 else 128 - failed
 
 

@@ -8,11 +8,13 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from archspec.errors import make_printable
 from archspec.signals import raise_for_signal, take_signals
 from densenet_cli.options import console
 from densenet_cli.ssh import GO_ON, run_on_hosts, write_ssh
@@ -56,6 +58,8 @@ OF_A_NODE = {
     **dict.fromkeys(("--dry-run", "--ssh"), False),
 }
 """Flags that a node's own command has otherwise, or not at all, and whether they have a value."""
+KEPT = ("--restarts", "--hang-after", "--device-ids")
+"""Flags that a run goes on with as it was started, which it does not keep itself."""
 _MASTER = re.compile(r"(\[[0-9A-Fa-f:.%\w]+\]|\w[\w.-]*)(?::([0-9]{1,9}))?")
 
 
@@ -143,7 +147,7 @@ def take_hosts(
             _show_on_hosts(hosts, by_ssh if is_ssh else commands)
         return devices, nodes, master
     _show_on_hosts(hosts, commands)
-    raise typer.Exit(run_on_hosts(hosts, by_ssh) if is_ssh else 0)
+    raise typer.Exit(run_on_hosts(file, hosts, by_ssh) if is_ssh else 0)
 
 
 def _list_words_to_go_on(given: Mapping[str, Any]) -> list[str]:
@@ -152,7 +156,7 @@ def _list_words_to_go_on(given: Mapping[str, Any]) -> list[str]:
     for flag, usual in (("ssh_setup", ""), ("master", None), ("node_wait", USUAL_WAIT)):
         if given[flag] != usual:
             words += [f"--{flag.replace('_', '-')}", str(given[flag])]
-    return words
+    return [*words, *_list_kept(sys.argv[1:])]
 
 
 def _show_on_hosts(hosts: Sequence[Host], commands: Sequence[Sequence[str]]) -> None:
@@ -200,13 +204,14 @@ def _parse_wait(text: str) -> int:
 
 
 def place_of(node: Node | None) -> str:
-    """Return the words by which this node goes on, or all of them where `--ssh` has started it,
-    with a space before; '' for none.
+    """Return the words by which this node goes on as it was started, or all of them where `--ssh`
+    has started it, with a space before; '' for none.
     """
     together = os.environ.get(GO_ON)
     if together is not None:
         return f" {together}"
-    return "" if node is None else f" {shlex.join(_list_words(node))}"
+    words = [*([] if node is None else _list_words(node)), *_list_kept(sys.argv[1:])]
+    return f" {shlex.join(words)}" if words else ""
 
 
 def _list_words(node: Node) -> list[str]:
@@ -221,6 +226,11 @@ def command_of(node: Node, more: Sequence[str] = ()) -> list[str]:
     return ["densenet", *_list_others(sys.argv[1:]), *more, *_list_words(node)]
 
 
+def start_alone() -> str:
+    """Return this command's line, for a shell, as it starts the run on this machine alone."""
+    return make_printable(shlex.join(["densenet", *_list_others(sys.argv[1:])]))
+
+
 def _list_others(words: Sequence[str]) -> Iterator[str]:
     """Yield the words of a command line that are the same for each node."""
     is_value = False
@@ -230,6 +240,14 @@ def _list_others(words: Sequence[str]) -> Iterator[str]:
         if not is_value and takes_value is None:
             yield word
         is_value = bool(takes_value) and not is_value and not value
+
+
+def _list_kept(words: Sequence[str]) -> Iterator[str]:
+    """Yield the words of a command line that hold when its run goes on."""
+    for word, following in pairwise([*words, ""]):
+        flag, _, value = word.partition("=")
+        if flag in KEPT:
+            yield from [word] if value else [word, following]
 
 
 def show_nodes(node: Node, path: Path, settings: Any) -> None:

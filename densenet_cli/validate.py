@@ -13,6 +13,7 @@ from archspec.signals import exit_at_once, take_signals, watch_interrupts
 from densenet_cli.device_ids import DeviceIds, count_device_ids
 from densenet_cli.faults import HangAfter, choose_policy
 from densenet_cli.image_progress import ImageProgress
+from densenet_cli.mpirun import refuse_unlike_mpirun
 from densenet_cli.opening import DeviceTarget, Engine, ImageSize, Workers, read_flags
 from densenet_cli.options import (
     Checkpoint,
@@ -65,6 +66,7 @@ def validate(
     # As in train: an interrupt in the middle of importing MindSpore would be a crash.
     watch_interrupts()
     take_signals(exit_at_once)
+    refuse_unlike_mpirun(context)
     from archspec.train.evaluation.evaluate import examine
     from archspec.train.evaluation.html_report import write_report
     from archspec.train.evaluation.open_trained import open_trained

@@ -22,9 +22,26 @@ SSH = '#!/bin/sh\necho "ssh $*" >>{folder}/lines\n'
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("hosts", ["", "# two\n10.0.0.5 slots=2\nme@10.0.0.6 slots=2\n"])
-def test_every_line_is_taken_and_is_in_the_report(hosts, tmp_path):
-    """On one machine, and on several where a file names them."""
+@pytest.mark.parametrize(
+    ("hosts", "setup", "second"),
+    [
+        ("", "", ""),
+        (
+            "# two\n10.0.0.5 slots=2\nme@10.0.0.6 slots=2\n",
+            ". mine",
+            "me@10.0.0.6 . mine && densenet",
+        ),
+        (
+            "[fd00::5] slots=2\nme@[fd00::6] slots=2\n",
+            "",
+            "me@fd00::6 cd {folder} && {folder}/programs/densenet",
+        ),
+    ],
+)
+def test_every_line_is_taken_and_is_in_the_report(hosts, setup, second, tmp_path):
+    """On one machine, and on several where a file names them; without words to set them up they
+    have the same folder and program.
+    """
     programs = tmp_path / "programs"
     programs.mkdir()
     for name, text in (("densenet", DENSENET), ("ssh", SSH)):
@@ -33,7 +50,7 @@ def test_every_line_is_taken_and_is_in_the_report(hosts, tmp_path):
     told = {"TARGET": "CPU", "DEVICES": "2", "PATH": f"{programs}:{os.environ['PATH']}"}
     if hosts:
         (tmp_path / "hosts").write_text(hosts)
-        told |= {"HOSTFILE": "hosts", "SHARED": str(tmp_path / "shared"), "SETUP": ". mine"}
+        told |= {"HOSTFILE": "hosts", "SHARED": str(tmp_path / "shared"), "SETUP": setup}
     environment = {**os.environ, **told}
     command = ["bash", str(SCRIPT)]
     done = subprocess.run(
@@ -47,8 +64,10 @@ def test_every_line_is_taken_and_is_in_the_report(hosts, tmp_path):
     doctors = [line for line in lines if line.startswith("ssh ")]
     assert (len(several), len(doctors)) == ((5, 2) if hosts else (0, 0))
     if hosts:
-        assert "--ssh --ssh-setup . mine --epochs 3 -o" in several[1]
-        assert doctors[1].endswith("me@10.0.0.6 . mine && densenet doctor --device-target CPU")
+        set_up = f" --ssh-setup {setup}" if setup else ""
+        assert f"--ssh{set_up} --epochs 3 -o" in several[1]
+        line = f"{second.format(folder=tmp_path)} doctor --device-target CPU"
+        assert doctors[1].endswith(line)
     with tarfile.open(tmp_path / "ascend-report.tar.gz") as report:
         names = report.getnames()
     assert {"ascend-report/report.txt", "ascend-report/digits-all.txt"} < {*names}

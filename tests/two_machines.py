@@ -1,4 +1,4 @@
-"""Two machines for tests: network namespaces of this one, joined by a cable."""
+"""Two machines for tests, or more: network namespaces of this one, joined by a switch."""
 
 import os
 import shutil
@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +19,13 @@ MARK = "TWO_MACHINES_TEST"
 
 @dataclass(frozen=True)
 class Machine:
-    """A network namespace with one address."""
+    """A network namespace with an address of each kind, and its place at a switch."""
 
     name: str
     address: str
+    ipv6: str
+    switch: str
+    port: str
 
     def start(self, *words: object, cwd: Path, **others: str) -> "subprocess.Popen[str]":
         """Start `densenet` there; Ctrl-C reaches it even where the test run itself ignores it."""
@@ -83,25 +86,43 @@ def has_epochs(run: Path, number: int) -> Callable[[], bool]:
 
 
 @contextmanager
-def join_machines() -> Iterator[tuple[Machine, Machine]]:
-    """Make two machines, and end what is left on them; skip where they cannot be made."""
+def join_machines(number: int = 2) -> Iterator[tuple[Machine, ...]]:
+    """Make so many machines, and end what is left on them; skip where they cannot be made."""
     if os.geteuid() != 0 or shutil.which("ip") is None:
         pytest.skip("only root, with iproute2, can make network namespaces")
     mark = uuid.uuid4().hex[:6]
-    names = [f"dn{mark}{number}" for number in (1, 2)]
-    network = f"10.77.{int(mark[:2], 16)}"
-    pair = (Machine(names[0], f"{network}.1"), Machine(names[1], f"{network}.2"))
+    switch, network = f"dn{mark}0", int(mark[:2], 16)
+    machines = []
+    for place in range(1, number + 1):
+        addresses = f"10.77.{network}.{place}", f"fd77::{network:x}:{place}"
+        machines.append(Machine(f"dn{mark}{place}", *addresses, switch, f"port{place}"))
     try:
-        for name in names:
-            _ip(f"netns add {name}")
-        _ip(f"link add cable netns {names[0]} type veth peer name cable netns {names[1]}")
-        for machine in pair:
-            _ip(f"-n {machine.name} addr add {machine.address}/24 dev cable")
-            _ip(f"-n {machine.name} link set lo up")
-            _ip(f"-n {machine.name} link set cable up")
-        yield pair
+        _ip(f"netns add {switch}")
+        _ip(f"-n {switch} link add switch type bridge")
+        _ip(f"-n {switch} link set switch up")
+        for machine in machines:
+            _plug_in(machine)
+        yield tuple(machines)
     finally:
-        _take_away(pair)
+        _take_away(machines)
+        subprocess.run(["ip", "netns", "del", switch], capture_output=True, check=False)
+
+
+def _plug_in(machine: Machine) -> None:
+    own = f"-n {machine.name}"
+    _ip(f"netns add {machine.name}")
+    _ip(f"{own} link add cable type veth peer name {machine.port} netns {machine.switch}")
+    _ip(f"-n {machine.switch} link set {machine.port} master switch up")
+    _ip(f"{own} addr add {machine.address}/24 dev cable")
+    _ip(f"{own} addr add {machine.ipv6}/64 dev cable nodad")
+    _ip(f"{own} link set lo up")
+    _ip(f"{own} link set cable up")
+
+
+def separate(one: Machine, other: Machine) -> None:
+    """Have the switch hand nothing on from one machine to the other; all others reach both."""
+    for machine in (one, other):
+        _ip(f"-n {machine.switch} link set {machine.port} type bridge_slave isolated on")
 
 
 def _ip(words: str) -> None:
@@ -110,8 +131,8 @@ def _ip(words: str) -> None:
         pytest.skip(f"no machines can be made here: ip {words}: {done.stderr.strip()}")
 
 
-def _take_away(pair: tuple[Machine, Machine]) -> None:
-    for machine in pair:
+def _take_away(machines: Iterable[Machine]) -> None:
+    for machine in machines:
         if Path(f"/run/netns/{machine.name}").exists():
             for pid in machine.list_processes():
                 os.kill(pid, signal.SIGKILL)

@@ -14,7 +14,7 @@ from archspec.train.distributed.msrun import launch_environment
 from archspec.train.distributed.node_reports import NodeReports, watch_together
 from archspec.train.distributed.nodes import Node, check_nodes, check_place, wait_for_master
 from archspec.train.distributed.supervise import supervise
-from archspec.train.faults.lost_master import MasterWatch
+from archspec.train.faults.lost_nodes import NetworkWatch
 from archspec.train.launch import launch_command
 from archspec.train.run.run_directory import Run, open_run
 
@@ -36,9 +36,9 @@ def join(
         say: is called with lines for the screen.
 
     Raises:
-        TrainingError: T022, node 0 cannot be found, is of another run, or is lost; T023, another
-            node has ended; T010, the run has other nodes or devices; T011, T013, this node's own
-            workers.
+        TrainingError: T022, node 0 cannot be found or is of another run, or a node is lost; T023,
+            another node has ended; T010, the run has other nodes or devices; T011, T013, this
+            node's own workers.
         EnvironmentFault: the device cannot be used.
     """
     prepare()
@@ -63,7 +63,8 @@ def join(
         environment = launch_environment(os.environ)
         supervise(command, environment=environment, log_dir=logs, poll=poll, hang_after=hang_after)
 
-    watch_together(watch, MasterWatch(node, logs, hang_after).look, reports)
+    network = NetworkWatch(node, logs, hang_after, reports.list_addresses)
+    watch_together(watch, network.look, reports)
     return run
 
 

@@ -5,7 +5,7 @@ from conftest import densenet, passed, refused
 
 from archspec.spec.override import Override
 from archspec.train.recipe.mindcv import FLAGS
-from densenet_cli.flags import FOREIGN_FLAGS, RECIPE_FLAGS, SPEC_FLAGS, answer_flag
+from densenet_cli.flags import FOREIGN_FLAGS, RECIPE_FLAGS, SPEC_FLAGS, answer_flag, explain_flag
 from densenet_cli.train import collect_overrides
 
 KNOWN = {
@@ -53,6 +53,33 @@ def test_no_answer_names_a_flag_that_the_command_has_not():
     for flag in [*FOREIGN_FLAGS, *(f"--{name}" for name in FLAGS)]:
         (option, *_) = answer_flag(flag, KNOWN).replace(",", "").split() or [""]
         assert not option.startswith("--") or option in KNOWN, flag
+
+
+@pytest.mark.parametrize(
+    ("flag", "sentence"),
+    [
+        ("--dataset_sink_mode", "Each batch is fed by itself, docs/ascend.md says why"),
+        ("--Mode", "Training always runs in graph mode"),
+        ("--ckpt-save-interval", "Here it is --save-every"),
+        ("--label-smoothing", ""),
+        ("--jason", ""),
+    ],
+)
+def test_a_flag_of_mindcvs_without_a_counterpart_is_explained(flag, sentence):
+    """In the words of the table; what has a key is answered with it, and others are typos."""
+    assert explain_flag(flag, KNOWN) == sentence
+    assert explain_flag(flag, {"--ckpt"}) == ""
+    assert "--save-every" not in explain_flag(flag, KNOWN - {"--save-every"})
+
+
+def test_each_flag_of_mindcvs_has_an_answer(tmp_path, no_mindspore):
+    """Of train.py's own: another flag, a key, or why there is neither."""
+    for name in FLAGS:
+        flag = f"--{name}"
+        assert answer_flag(flag, KNOWN) or explain_flag(flag, KNOWN), flag
+    done = densenet("train", "--dataset_sink_mode=True", cwd=tmp_path, env=no_mindspore)
+    assert done.returncode == 2
+    assert "No such option: --dataset_sink_mode. Each batch is fed by itself" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -129,6 +156,24 @@ def test_short_flags_and_those_of_keys_reach_the_recipe(tmp_path, no_mindspore):
     wrong = ("--amp", "O9", "--workers", 0, "--log-every", 0)
     found = densenet("train", "--dry-run", *wrong, cwd=tmp_path, env=no_mindspore)
     refused(found, "--amp O9 S005 amp (=O9)", "--workers 0 S004", "--log-every 0 S004")
+
+
+@pytest.mark.parametrize(
+    ("command", "given", "flag"),
+    [
+        ("doctor", ("--out", ""), "--out"),
+        ("doctor", ("--data-dir=",), "--data-dir"),
+        ("doctor", ("-o", "", "--json"), "-o"),
+        ("train", ("--epochs", 1, "--resume", ""), "--resume"),
+        ("validate", ("x", "--ckpt", ""), "--ckpt"),
+    ],
+)
+def test_an_empty_word_is_no_path(command, given, flag, tmp_path, no_mindspore):
+    """As a shell makes it of "$UNSET": it would be the working directory."""
+    done = densenet(command, *given, cwd=tmp_path, env=no_mindspore)
+    assert done.returncode == 2
+    rule = f"Invalid value for {flag}: an empty word names no file or folder"
+    assert rule in " ".join(done.stderr.replace("│", "").split())
 
 
 @pytest.mark.parametrize("rest", [(), ("densenetbc_digits",), ("--dry-run",)], ids=str)

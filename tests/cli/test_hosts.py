@@ -55,6 +55,9 @@ def test_an_ipv6_address_stands_with_or_without_brackets(written):
         ("[fd00::5]:22", ":1", "is no name of a host"),
         ("a:22", ":1", "is no name of a host"),
         ("fd00::5\n[fd00::5]", ":2", "fd00::5 stands in line 1 too"),
+        ("A\nb\na slots=8", ":3", "a stands in line 1 too"),
+        ("node.Cluster\nme@NODE.cluster.", ":2", "me@NODE.cluster. stands in line 1 too"),
+        ("fd00::a\nFD00:0:0::000A", ":2", "FD00:0:0::000A stands in line 1 too"),
         ("\n\nx@-a", ":3", "is no name of a host"),
         ("a\nb\nme@a", ":3", "me@a stands in line 1 too"),
         ("", "", "names no host"),
@@ -122,14 +125,14 @@ def test_each_hosts_command_is_printed_and_nothing_started(no_mindspore, written
     placed = "--devices 4 --nodes 2 --node-rank {} --master a:8118"
     assert shown[1::2] == [f"{same} {placed.format(rank)}" for rank in (0, 1)]
     assert shown[::2] == ["# on a:", "# on me@b:"]
-    more = ("--ssh", "--ssh-setup", ". mine", "--dry-run")
+    more = ("--hang-after", 600, "--ssh", "--ssh-setup", ". mine", "--dry-run")
     done = densenet(*words, *more, cwd=tmp_path, env=no_mindspore)
     remote = [shlex.split(line) for line in done.stdout.splitlines() if line[:4] == "ssh "]
     told = {"DENSENET_UNTIL_STDIN_ENDS": "1"}
-    told["DENSENET_GO_ON_WITH"] = "--hostfile hosts --ssh --ssh-setup '. mine'"
+    told["DENSENET_GO_ON_WITH"] = "--hostfile hosts --ssh --ssh-setup '. mine' --hang-after 600"
     setting = shlex.join(f"{name}={value}" for name, value in told.items())
     assert [line[-2:] for line in remote] == [
-        [host, f". mine && exec env {setting} {same} {placed.format(rank)}"]
+        [host, f". mine && exec env {setting} {same} --hang-after 600 {placed.format(rank)}"]
         for rank, host in enumerate(("a", "me@b"))
     ]
     other = ("--devices", 2, "--master", "fast:9000")

@@ -1,4 +1,4 @@
-"""mpirun -n N densenet train: what OpenMPI starts, and what each of its processes does."""
+"""mpirun -n N densenet train, or validate: what OpenMPI starts, and what each process does."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from conftest import ROOT, SMALL_RUN, TINY, command, densenet, passed, wait_unti
 from two_machines import finish, join_machines
 
 from archspec.errors import TrainingError
-from densenet_cli.mpirun import leave_mpirun, refuse_unlike_mpirun
+from densenet_cli.mpirun import read_mpirun, refuse_unlike_mpirun
 from densenet_cli.words_of_train import train_command
 
 
@@ -30,7 +30,7 @@ def test_all_but_the_first_process_of_a_machine_end_well_at_once(rank, world, he
     """They have nothing to do: the first starts as many."""
     place(monkeypatch, rank, world, rank % here, here)
     with pytest.raises(SystemExit) as stop:
-        leave_mpirun()
+        read_mpirun(["train"])
     assert stop.value.code == 0
 
 
@@ -39,7 +39,39 @@ def test_machines_with_unlike_numbers_of_processes_are_refused(rank, world, here
     """As are ranks that go round the machines: none could tell which one it is."""
     place(monkeypatch, rank, world, 0, here)
     with pytest.raises(TrainingError, match="T010 mpirun has put"):
-        leave_mpirun()
+        read_mpirun(["train"])
+
+
+SEVERAL_MACHINES = "processes on several machines, and validate has those of one"
+
+
+@pytest.mark.parametrize(
+    ("words", "world", "rule", "instead"),
+    [
+        (["predict", "run", "a b.png"], 2, "2 processes, and predict is one", "densenet"),
+        (["validate", "run", "--json"], 8, SEVERAL_MACHINES, "mpirun -n 4 densenet"),
+    ],
+)
+def test_what_has_other_processes_is_refused_once_with_the_line_to_type(
+    words, world, rule, instead, monkeypatch
+):
+    """By the first of all processes; the others say nothing, on whichever machine."""
+    place(monkeypatch, 0, world, 0, min(world, 4))
+    with pytest.raises(TrainingError) as caught:
+        read_mpirun(words)
+    line = f"{instead} {shlex.join(words)}"
+    assert str(caught.value) == f"T010 mpirun has started {rule} ({line})"
+    place(monkeypatch, world // 2, world, 0, min(world, 4))
+    with pytest.raises(SystemExit) as stop:
+        read_mpirun(words)
+    assert stop.value.code == 0
+
+
+@pytest.mark.parametrize("words", [["predict", "run", "x.png"], ["--version"], ["list"]])
+def test_what_mpirun_means_nothing_to_goes_on(words, monkeypatch):
+    """A process that is alone predicts, and other commands do not ask."""
+    place(monkeypatch, 0, 1, 0, 1)
+    assert read_mpirun(words) == {}
 
 
 def context_of(*words, **started):
@@ -66,8 +98,8 @@ def test_other_numbers_than_mpiruns_are_refused_in_words():
 LONG_EPOCH = (*("--batch-size", "1", "--set", "recipe.log_every=5", "--epochs", "2"),)
 
 
-def mpirun(*words):
-    """The command's words, for two processes; skips where there is no OpenMPI."""
+def mpirun(*words, command_name="train"):
+    """A command's first words, for two processes; skips where there is no OpenMPI."""
     program = shutil.which("mpirun")
     if program is None:
         pytest.skip("mpirun is not installed (Debian: openmpi-bin)")
@@ -76,7 +108,7 @@ def mpirun(*words):
         pytest.skip("mpirun is not OpenMPI's")
     root = ["--allow-run-as-root"] if os.geteuid() == 0 else []
     own = [program, *root, "--oversubscribe", "-n", "2", *words]
-    return [*own, *command("train")]
+    return [*own, *command(command_name)]
 
 
 @pytest.mark.slow
@@ -97,6 +129,22 @@ def test_two_processes_train_as_one_run_and_one_of_them_speaks(tmp_path):
     passed(densenet("train", *SMALL_RUN, "--devices", 2, "--out", "other", cwd=tmp_path))
     last = [(tmp_path / run / "checkpoints/last.ckpt").read_bytes() for run in ("run", "other")]
     assert last[0] == last[1]
+
+
+@pytest.mark.slow
+def test_two_processes_judge_a_network_as_one_and_one_of_them_speaks(digits_run, tmp_path):
+    """The figures of --devices 2, byte by byte; what two would only repeat is refused."""
+    words = [*mpirun(command_name="validate"), str(digits_run), "--json"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    other = densenet("validate", digits_run, "--json", "--devices", 2, cwd=tmp_path)
+    assert done.stdout == passed(other)
+    words = [*mpirun(command_name="predict"), str(digits_run), "a b.png"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (1, "")
+    told = shlex.join(["densenet", "predict", str(digits_run), "a b.png"])
+    assert f"T010 mpirun has started 2 processes, and predict is one ({told})\n" in done.stderr
+    assert done.stderr.count("T010") == 1
 
 
 def members_of(folder):

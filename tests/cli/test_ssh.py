@@ -101,6 +101,19 @@ def test_one_command_trains_on_both_machines_and_shows_each(cluster):
 
 
 @pytest.mark.slow
+def test_hosts_may_be_named_by_ipv6_addresses(cluster):
+    """With and without brackets; node 0 is found by one, and processes by them find each other."""
+    first, second = (machine.ipv6 for machine in cluster.machines)
+    (cluster.folder / "hosts").write_text(f"[{first}] slots=1\n{second} slots=1\n")
+    ((code, text, errors),) = finish(cluster.start(*NEW, "--epochs", 2))
+    assert (code, errors) == (0, "")
+    assert f"--node-rank 1 --master '[{first}]:8118'\n" in text
+    assert f"\n{first}: epoch 2/2  loss " in text
+    assert f"\n{second}: node 1 of 2 is done. Run: " in text
+    assert cluster.left() == []
+
+
+@pytest.mark.slow
 def test_ctrl_c_reaches_all_machines_and_the_run_goes_on(cluster):
     """With the command's own words and --resume; SIGTERM does the same."""
     process = cluster.start(*NEW, "--epochs", 100)
@@ -146,7 +159,7 @@ def test_machines_end_by_themselves_when_who_watches_them_is_killed(what, cluste
 @pytest.mark.slow
 def test_a_machine_where_nothing_can_start_ends_the_others(cluster):
     """Its own words are on the screen, with the host before them."""
-    cluster.setup += f" && test $(hostname -I) != {cluster.machines[1].address}"
+    cluster.setup += f" && ! hostname -I | grep -qw {cluster.machines[1].address}"
     ((code, _, _),) = finish(cluster.start(*NEW))
     assert code == 1
     assert cluster.left() == []

@@ -9,13 +9,11 @@ from pathlib import Path
 import pytest
 import typer
 from conftest import TINY, densenet, passed
-from two_machines import finish, has_epochs, join_machines, wait_for
+from two_machines import finish, has_epochs, join_machines, separate, wait_for
 
 from archspec.errors import TrainingError
 from archspec.train.distributed.nodes import Node, check_nodes
 from densenet_cli.this_machine import parse_master, read_node
-
-NODES = ("--nodes", 2)
 
 
 @pytest.fixture
@@ -24,16 +22,9 @@ def machines():
         yield pair
 
 
-def words_of(machines, rank, *words, port=8118):
-    return (
-        "train",
-        *words,
-        *NODES,
-        "--node-rank",
-        rank,
-        "--master",
-        f"{machines[0].address}:{port}",
-    )
+def words_of(machines, rank, *words, nodes=2):
+    place = ("--node-rank", rank, "--master", f"{machines[0].address}:8118")
+    return ("train", *words, "--nodes", nodes, *place)
 
 
 def start_both(machines, folder, *words):
@@ -188,6 +179,29 @@ def test_a_network_that_is_lost_ends_both_machines_where_the_storage_is_not(mach
 
 
 @pytest.mark.slow
+def test_a_network_that_is_lost_between_two_others_than_node_0_ends_all_machines(tmp_path):
+    """As soon as one to node 0, though each of them reaches that: both ask each other."""
+    new = (*TINY, "--epochs", 1000, "--out", "run", "--hang-after", 10)
+    with join_machines(3) as machines:
+        processes = []
+        for rank in (2, 1, 0):
+            told = words_of(machines, rank, *new, nodes=3)
+            processes.append(machines[rank].start(*told, cwd=tmp_path))
+        wait_for(has_epochs(tmp_path / "run", 1), *processes)
+        separate(machines[1], machines[2])
+        second, first, zeroth = finish(*processes)
+        assert left_on(machines) == [{}, {}, {}]
+    assert [code for code, _, _ in (zeroth, first, second)] == [1, 1, 1]
+    lost = "cannot be reached any more"
+    by_first = f"T022 node 2 ({machines[2].address}) {lost}" in first[2]
+    by_second = f"T022 node 1 ({machines[1].address}) {lost}" in second[2]
+    assert by_first or by_second
+    assert lost in zeroth[2]
+    assert "T023 node " in zeroth[2]
+    assert f"node 0 {lost}" not in first[2] + second[2] + zeroth[2]
+
+
+@pytest.mark.slow
 def test_of_two_runs_that_begin_together_on_one_port_one_begins(machines, tmp_path):
     """The other one is told so before it has made anything."""
     both = []
@@ -226,12 +240,15 @@ def test_nodes_that_nobody_joins_end_with_words(machines, tmp_path):
 @pytest.mark.slow
 def test_a_dry_run_prints_what_each_node_runs(tmp_path):
     """Its own line, without the words of another; each `msrun` has its node's rank and logs."""
-    told = ("--nodes", 2, "--master=a:9000", "--devices", 2, "-o", "a run", "--dry-run")
+    place = ("--nodes", 2, "--master=a:9000", "--devices", 2)
+    told = (*place, "--hang-after", 600, "-o", "a run", "--dry-run")
     done = densenet("train", *TINY, *told, cwd=tmp_path)
     assert done.returncode == 0
     assert "global batch 256 = 4 devices x 64 images" in done.stderr
     lines = [line for line in done.stdout.splitlines() if line.startswith("densenet ")]
-    same = f"densenet {shlex.join(['train', *TINY])} --devices 2 -o 'a run' --nodes 2"
+    same = (
+        f"densenet {shlex.join(['train', *TINY])} --devices 2 --hang-after 600 -o 'a run' --nodes 2"
+    )
     assert lines == [f"{same} --node-rank {rank} --master a:9000" for rank in (0, 1)]
     first, second = [line for line in done.stdout.splitlines() if "msrun " in line]
     assert "--worker_num=4 --local_worker_num=2 --master_addr=a --node_rank=0 " in first
@@ -243,7 +260,7 @@ def test_a_dry_run_prints_what_each_node_runs(tmp_path):
 def test_a_dry_run_with_hosts_prints_the_lines_that_a_start_prints(tmp_path):
     """Slots are what no word of the command line says, and named devices are counted."""
     (tmp_path / "hosts").write_text("a slots=2\nb slots=2\n")
-    for more in ((), ("--device-ids", "3,5", "--device-target", "Ascend")):
+    for more in ((), ("--device-ids", "3,5", "--device-target", "Ascend"), ("--hang-after", "9")):
         told = ("train", *TINY, "-o", "run", "--hostfile", "hosts", *more)
         shown = []
         for dry in ((), ("--dry-run",)):
@@ -252,6 +269,7 @@ def test_a_dry_run_with_hosts_prints_the_lines_that_a_start_prints(tmp_path):
             shown.append([line for line in done.stdout.splitlines() if line[:9] == "densenet "])
         assert len(shown[0]) == 2
         assert shown[0] == shown[1]
+        assert [line for line in shown[0] if shlex.join(more) not in line] == []
 
 
 # ---- words

@@ -113,9 +113,13 @@ def test_a_dry_run_prints_the_exact_command_of_a_server_and_leaves_nothing(no_mi
         f"python -m archspec.train.distributed.training_worker {tmp_path}/run\n"
     )
     assert not list(tmp_path.iterdir())
-    chosen = ("--device-ids", "0,2,5", *arguments[2:])
+    watched = ("--restarts", 3, "--hang-after=600")
+    chosen = ("--device-ids", "0,2,5", *watched, *arguments[2:])
     done = densenet("train", *chosen, cwd=tmp_path, env={**no_mindspore, "PATH": path})
     assert done.stdout.startswith("env ASCEND_RT_VISIBLE_DEVICES=0,2,5 msrun --worker_num=3 ")
+    # What watches the processes is no part of msrun's line.
+    words = " ".join(map(str, chosen[:-1]))
+    assert f"only a real start makes:\ndensenet train {words}\nmakes it, runs" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -180,7 +180,7 @@ def test_a_process_that_is_killed_or_stopped_is_named(who, number, line, start, 
     started = start()
     signalled(started, who, number)
     errors = ended(started)
-    assert f"densenet train --resume {started.run}\n" in errors
+    assert f"densenet train --resume {started.run} --hang-after {HANG_AFTER}\n" in errors
     assert f"{started.run}/workers/{line}" in errors
     if number == signal.SIGSTOP:
         assert "; it is stopped, as SIGSTOP does, while rank " in errors

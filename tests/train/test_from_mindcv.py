@@ -153,6 +153,21 @@ def test_colours_are_jittered_by_default_and_not_beside_a_policy(tmp_path):
     assert read(tmp_path, "color_jitter: [0.2, 0.2, 0.2]").recipe.data.color_jitter == 0.2
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        "'[nn.BatchNorm2d, nn.Dense]'",
+        "[nn.BatchNorm2d, nn.Dense]",
+        "\n- nn.BatchNorm2d\n- nn.Dense",
+    ],
+)
+def test_cells_that_stay_in_full_precision_may_be_a_text_or_a_list(written, tmp_path):
+    """As MindCV evaluates the one, and YAML has the other."""
+    found = read(tmp_path, f"amp_level: O2\nopt: sgd\namp_cast_list: {written}")
+    assert found.recipe.amp_keep_float32 == ("batch_norm", "dense")
+    assert "amp_cast_list" not in left_of(found)
+
+
 def test_the_spec_gets_what_the_network_gets(tmp_path):
     """As overrides: image size, channels, dropout."""
     found = read(tmp_path, "image_resize: 256\nin_channels: 1\ndrop_rate: 0.2")
@@ -181,6 +196,9 @@ def test_a_distributed_run_had_eight_devices(tmp_path):
         ("- 1", [" S003 must be a mapping"]),
         ("mean: [a, b]", ["1:7 S003 mean (=['a', 'b']) must be a list of numbers"]),
         ("mean: []", ["1:7 S003 mean"]),
+        ("re_value: [a]", ["1:11 S003 re_value (=['a']) must be"]),
+        ("amp_cast_list: [1]", ["1:16 S003 amp_cast_list (=[1]) must be text or a list of words"]),
+        ("amp_cast_list: {a: 1}", ["1:16 S003 amp_cast_list"]),
         ("epoch_size: null", ["1:13 S003 epoch_size (=null) must be a whole number"]),
         ("epoch_size: 0", [" S004 epochs (=0): it should be greater than or equal to 1"]),
         ("lr: .nan\nlabel_smoothing: .inf", ["1:5 S003 lr (=nan)", "2:18 S003"]),

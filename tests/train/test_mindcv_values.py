@@ -74,7 +74,13 @@ CASES = [
         {"amp_level": "O2", "amp_cast_list": "[nn.BatchNorm1d, nn.BatchNorm2d, nn.Conv2d]"},
         ("batch_norm", "conv"),
     ),
+    (
+        "amp_cast_list",
+        {"amp_level": "O2", "amp_cast_list": ["nn.BatchNorm2d", "nn.Dense"]},
+        ("batch_norm", "dense"),
+    ),
     ("amp_cast_list", {"amp_level": "O3", "amp_cast_list": "[nn.Dense]"}, SKIP),
+    ("amp_cast_list", {"amp_level": "O2", "amp_cast_list": "None"}, SKIP),
     ("val_amp_level", {"amp_level": "O2"}, "O0"),
     ("val_amp_level", {}, SKIP),
     # What is on only beside another.

@@ -18,7 +18,7 @@ from archspec.train.distributed.nodes import Node
 @pytest.fixture
 def pair(tmp_path):
     """Node 0, which has begun, and node 1, which has joined it."""
-    first, second = (NodeReports(tmp_path, Node(2, rank, "a", 8118)) for rank in (0, 1))
+    first, second = (NodeReports(tmp_path, Node(2, rank, "127.0.0.1", 8118)) for rank in (0, 1))
     assert not second.find_start()
     first.begin()
     assert second.find_start()
@@ -43,6 +43,30 @@ def test_nodes_see_each_other(pair):
     look(first)
     look(second)
     assert first.list_missing() == second.list_missing() == []
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ({}, {1: "127.0.0.1"}),
+        ({"address": "fd00::5"}, {1: "fd00::5"}),
+        ({"address": "fd00::5", "state": "done"}, {}),
+        ({"address": "node-1"}, {}),
+        ({"address": ""}, {}),
+        ({"address": 7}, {}),
+        ({"address": ["10.0.0.5"]}, {}),
+    ],
+)
+def test_each_node_but_the_first_says_where_it_is_found(pair, said, found, tmp_path):
+    """By the address that it has in node 0's network; anything else in the file is none, and a
+    name would be looked up.
+    """
+    first, second = pair
+    change(tmp_path, 1, **said)
+    look(first)
+    look(second)
+    assert first.list_addresses() == found
+    assert second.list_addresses() == {}
 
 
 def test_the_fault_of_one_is_told_by_the_other(pair):
@@ -101,7 +125,7 @@ def test_files_of_an_earlier_start_say_nothing(pair, tmp_path):
 
 
 def test_a_rank_is_taken_once(pair, tmp_path):
-    other = NodeReports(tmp_path, Node(2, 1, "a", 8118))
+    other = NodeReports(tmp_path, Node(2, 1, "127.0.0.1", 8118))
     assert other.find_start()
     with pytest.raises(TrainingError, match=r"T022 node 1 of 2 is process \d+ on .* already"):
         other.join()
@@ -116,7 +140,7 @@ def test_other_versions_are_refused(pair, versions, tmp_path):
 
 def test_a_node_that_is_refused_ends_node_0_with_the_reason(tmp_path):
     """Which would wait for it until its patience is over."""
-    first, second = (NodeReports(tmp_path, Node(2, rank, "a", 8118)) for rank in (0, 1))
+    first, second = (NodeReports(tmp_path, Node(2, rank, "127.0.0.1", 8118)) for rank in (0, 1))
     first.begin()
     assert second.find_start()
     second.refuse(TrainingError.one("T010", "the run has 1 devices on each node", "run", "cure"))
@@ -130,7 +154,7 @@ def test_a_node_that_is_refused_ends_node_0_with_the_reason(tmp_path):
 def test_other_versions_are_told_to_node_0_too(pair, tmp_path):
     """Whose start is known by then."""
     change(tmp_path, 0, versions={"mindspore": "1.0"})
-    third = NodeReports(tmp_path, Node(3, 2, "a", 8118))
+    third = NodeReports(tmp_path, Node(3, 2, "127.0.0.1", 8118))
     with pytest.raises(TrainingError, match="T022") as caught:
         third.find_start()
     third.refuse(caught.value)
@@ -141,7 +165,7 @@ def test_one_that_comes_to_a_place_that_is_taken_says_nothing(pair, tmp_path):
     """The node whose place it is goes on; nor does one that knows of no start."""
     first, _ = pair
     before = (tmp_path / "node_1.json").read_text()
-    late = NodeReports(tmp_path, Node(2, 1, "a", 8118))
+    late = NodeReports(tmp_path, Node(2, 1, "127.0.0.1", 8118))
     error = TrainingError.one("T010", "the run has 1 devices")
     late.refuse(error)
     assert late.find_start()

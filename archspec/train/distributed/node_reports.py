@@ -23,7 +23,7 @@ from typing import Any
 from archspec.errors import ArchspecError, Diagnostic, TrainingError
 from archspec.files import write_atomic
 from archspec.mindspore_versions import list_versions
-from archspec.train.distributed.nodes import Node
+from archspec.train.distributed.nodes import Node, find_own_address, is_address
 
 TRAINS, DONE, FAILED, INTERRUPTED, FOLLOWED = "trains", "done", "failed", "interrupted", "followed"
 """What a node says of itself; `followed`: it has ended because another one did."""
@@ -61,6 +61,7 @@ class NodeReports:
         self.attempt = ""
         """What tells this start of the run from others, whose files may lie there still."""
         self.others: dict[int, _Seen] = {}
+        self._address = ""
         self._began = self._looked = time.monotonic()
         self._state, self._beats, self._beaten = TRAINS, 0, 0.0
 
@@ -110,6 +111,7 @@ class NodeReports:
             rule = f"{self.node.name} is {holder} already"
             raise TrainingError.one("T022", rule, "", "each node has its own --node-rank")
         self._read_others()
+        self._address = find_own_address(self.node)
         self.tell(TRAINS)
 
     def tell(self, state: str, error: ArchspecError | None = None) -> None:
@@ -120,6 +122,7 @@ class NodeReports:
             "state": state,
             "beat": self._beats,
             "host": socket.gethostname(),
+            "address": self._address,
             "process": os.getpid(),
             "versions": list_versions(),
             "faults": [asdict(fault) for fault in error.diagnostics] if error else [],
@@ -148,6 +151,17 @@ class NodeReports:
         """Return the nodes that have not come yet."""
         known = {self.node.rank, *self.others}
         return [rank for rank in range(self.node.nodes) if rank not in known]
+
+    def list_addresses(self) -> dict[int, str]:
+        """Return where the other nodes are that have joined and go on, by their ranks; where node 0
+        is, everybody knows.
+        """
+        found = {}
+        for rank, seen in self.others.items():
+            address = seen.report.get("address")
+            if seen.report["state"] == TRAINS and is_address(address):
+                found[rank] = str(address)
+        return found
 
     def explain(self, error: ArchspecError) -> ArchspecError:
         """Return why this node's workers ended: for another one's end, if that becomes known.

@@ -6,6 +6,7 @@ import errno
 import socket
 import time
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from archspec.errors import TrainingError, format_count
 from archspec.train.distributed.ports import claim_port
@@ -116,11 +117,49 @@ def wait_for_master(node: Node) -> None:
 def try_to_connect(node: Node, seconds: float = SECONDS_OF_A_TRY) -> str:
     """Return why node 0 cannot be reached, '' where it can; it has so long at most to answer."""
     patience = min(SECONDS_OF_A_TRY, max(seconds, 1.0))
+    error = _connect(node.address.strip("[]"), node.port, patience)
+    return "" if error is None else error.strerror or str(error)
+
+
+def ask_machine(address: str, port: int) -> str:
+    """Return why a machine does not answer, '' where it does, as it also does by a refusal."""
+    error = _connect(address, port, SECONDS_OF_A_TRY)
+    if error is None or isinstance(error, ConnectionRefusedError):
+        return ""
+    return error.strerror or str(error)
+
+
+def _connect(address: str, port: int, seconds: float) -> OSError | None:
     try:
-        with socket.create_connection((node.address.strip("[]"), node.port), patience):
-            return ""
+        with socket.create_connection((address, port), seconds):
+            return None
     except OSError as error:
-        return error.strerror or str(error)
+        return error
+
+
+def is_address(said: object) -> bool:
+    """Return whether that is an IP address: what another node says may be anything."""
+    try:
+        return isinstance(said, str) and bool(ip_address(said))
+    except ValueError:
+        return False
+
+
+def find_own_address(node: Node) -> str:
+    """Return where this machine is found in the network of node 0, '' where it has no way there.
+
+    Nothing is sent: the system says which of its addresses it would take.
+    """
+    found = _resolve(node)
+    if found is None:
+        return ""
+    family, address = found
+    with socket.socket(family, socket.SOCK_DGRAM) as asking:
+        try:
+            asking.connect((address, node.port))
+        except OSError:
+            return ""
+        return str(asking.getsockname()[0])
 
 
 def _resolve(node: Node) -> tuple[socket.AddressFamily, str] | None:

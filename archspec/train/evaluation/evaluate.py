@@ -88,8 +88,8 @@ def examine(
     trained = opened(target, how)
     if devices > 1:
         if trained.exported is not None:
-            message = "is run by an engine in one process, on all cores: leave out --devices"
-            raise ModelFileError.one("R004", message, str(trained.checkpoint))
+            rule = "is run by an engine in one process, on all cores: leave out --devices or mpirun"
+            raise ModelFileError.one("R004", rule, str(trained.checkpoint))
         if isinstance(data, Source):
             raise TypeError("several devices open the data themselves: name their folder")
         return examine_on_devices(

@@ -14,7 +14,7 @@ from archspec.errors import Diagnostic, SpecError
 from archspec.settings import Path as KeyPath
 from archspec.spec.reading.document import Document, format_path, shorten_value
 from archspec.spec.reading.yaml_reader import read_file
-from archspec.train.recipe.mindcv import FLAGS, Flag, Nothing, find_known_key
+from archspec.train.recipe.mindcv import FLAGS, Flag, Nothing, find_known_key, say_instead
 from archspec.train.recipe.mindcv_values import SKIP, Config, NotTaken
 from archspec.train.recipe.recipe import Recipe
 
@@ -120,15 +120,14 @@ def _fits(value: Any, flag: Flag) -> bool:
     if isinstance(value, bool) and bool not in kinds:
         return False
     if isinstance(value, list):
-        return (
-            list in kinds and len(value) > 0 and all(type(item) in (int, float) for item in value)
-        )
+        return list in kinds and len(value) > 0 and all(type(item) in flag.items for item in value)
     is_bounded = not isinstance(value, (int, float)) or abs(value) < 2**31  # NaN is not
     return isinstance(value, kinds) and is_bounded
 
 
 def _describe_kind(flag: Flag) -> str:
-    words = {bool: "true or false", int: "a whole number", str: "text", list: "a list of numbers"}
+    items = "words" if str in flag.items else "numbers"
+    words = {bool: "true or false", int: "a whole number", str: "text", list: f"a list of {items}"}
     kinds = _kinds(flag)
     if float in kinds:
         return "a number"
@@ -148,7 +147,7 @@ def _take(
     shown = f"{name} (={shorten_value(_plain(value))}{'' if is_said else ', by default'})"
     if not flag.keys:
         is_lost = is_said and value not in flag.idle
-        return [f"{shown}: {_say_instead(flag)}"] if is_lost else []
+        return [f"{shown}: {say_instead(flag)}"] if is_lost else []
     left = []
     try:
         converted = flag.convert(value, config)
@@ -165,12 +164,6 @@ def _take(
         elif part is not SKIP:
             missing.append(keys.partition("|")[0])
     return [f"{shown}: recipes have no {', '.join(missing)}"] if missing else left
-
-
-def _say_instead(flag: Flag) -> str:
-    if not flag.option:
-        return flag.reason.replace("`", "")
-    return f"here it is {flag.option.replace('`', '')}"
 
 
 def _plain(value: Any) -> Any:

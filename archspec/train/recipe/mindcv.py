@@ -34,6 +34,8 @@ class Flag:
     """Values by which nothing is lost."""
     kinds: tuple[type, ...] = ()
     """Of values, where the default does not tell."""
+    items: tuple[type, ...] = (int, float)
+    """Of what is in a list."""
     only_said: bool = False
     """Whether MindCV's default is no part of how it trains: a seed."""
 
@@ -55,6 +57,13 @@ def find_known_key(keys: str) -> str:
         if key in known or key.startswith("overrides."):
             return key
     return ""
+
+
+def say_instead(flag: Flag) -> str:
+    """Return what stands for a flag that is no key, or why nothing does."""
+    if not flag.option:
+        return flag.reason.replace("`", "")
+    return f"here it is {flag.option.replace('`', '')}"
 
 
 FLAGS: Mapping[str, Flag] = {
@@ -140,7 +149,7 @@ FLAGS: Mapping[str, Flag] = {
     ),
     "epoch_size": Flag(90, ("epochs",), option="`--epochs`"),
     "dataset_sink_mode": Flag(
-        True, reason="each batch is fed by itself, see ascend.md", idle=(False,)
+        True, reason="each batch is fed by itself, docs/ascend.md says why", idle=(False,)
     ),
     "ema": Flag(False, ("ema.decay",), to.beside("ema", "ema_decay"), option="`--ema`"),
     "ema_decay": Flag(0.9999, ("ema.decay",), to.beside_another, option="`--ema DECAY`"),
@@ -169,13 +178,15 @@ FLAGS: Mapping[str, Flag] = {
     "cycle_decay": Flag(1.0, ("schedule.cycle_decay",), to.cycle_decay),
     "loss": Flag("CE", ("loss.kind",), to.loss),
     "label_smoothing": Flag(0.0, ("label_smoothing|loss.label_smoothing",), to.unless(0)),
-    "aux_factor": Flag(0.0, reason="until there are several heads", idle=(0,)),
+    "aux_factor": Flag(0.0, reason="a network has one head", idle=(0,)),
     "reduction": Flag("mean", reason="always the mean over images", idle=("mean",)),
     "amp_level": Flag("O0", ("amp",), to.unless("O0"), option="`--amp`"),
     "val_amp_level": Flag(
         "O0", ("val_amp",), to.validation_in, reason="of validate.py", only_said=True
     ),
-    "amp_cast_list": Flag(None, ("amp_keep_float32",), to.kept_in_full, kinds=TEXT),
+    "amp_cast_list": Flag(
+        None, ("amp_keep_float32",), to.kept_in_full, kinds=(*TEXT, *LIST), items=TEXT
+    ),
     "loss_scale_type": Flag("fixed", ("loss_scale",), to.beside_another),
     "loss_scale": Flag(1.0, ("loss_scale", "dynamic_loss_scale.initial"), to.loss_scale),
     "drop_overflow_update": Flag(

@@ -192,15 +192,15 @@ def loss(value: str, _: Config) -> Any:
     return SKIP if kind == "ce" else kind
 
 
-def kept_in_full(value: str, config: Config) -> Any:
-    """Return the kinds of operators of the cells in a black list, `[nn.Dense, nn.GroupNorm]`;
-    MindCV takes it for one beside O2 alone.
+def kept_in_full(value: str | list[str], config: Config) -> Any:
+    """Return the kinds of operators of the cells in a black list, `[nn.Dense, nn.GroupNorm]` as a
+    text or as YAML's list; MindCV takes it for one beside O2 alone.
     """
-    if config["amp_level"] in ("O0", "O3"):
+    if config["amp_level"] in ("O0", "O3") or value == "None":
         return SKIP
     if config["amp_level"] == "O1":
         raise NotTaken("it is a list of what is lowered, and recipes have what is kept")
-    names = _CELL.findall(value)
+    names = _CELL.findall(value if isinstance(value, str) else " ".join(value))
     rows = {name: find_by_word(name) for name in names}
     foreign = [name for name, row in rows.items() if row is None or row.kind not in KINDS]
     kinds = [row.kind for row in rows.values() if row is not None and row.kind in KINDS]
