@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from archspec.graph.ir import Op
+from archspec.operators.shape_rules import ShapeFault
 from archspec.operators.table import JOINS, OPERATORS, ROWS, norm_name
 
 Attrs = Mapping[str, Any]
@@ -82,10 +83,25 @@ READING_NAMES = [name for (kind, _), name in zip(ALL, NAMES, strict=True) if kin
 """Those that read something."""
 
 
+def takes_vectors(kind: str, attrs: Attrs) -> bool:
+    """Whether an operator that reads one map reads a vector of as many channels, too."""
+    if read_by(kind) != (MAP,):
+        return False
+    try:
+        OPERATORS[kind].shape(attrs, [VECTOR])
+    except ShapeFault:
+        return False
+    return True
+
+
 def read_by(kind: str) -> tuple[Shape, ...]:
     """The shapes, (C, H, W) or (C,), that an example reads."""
     arity = OPERATORS[kind].arity
     return READ.get(kind, (MAP,) * (3 if arity is None else arity))
+
+
+OF_VECTORS = [(kind, attrs) for kind, attrs in READING if takes_vectors(kind, attrs)]
+"""Those that are over a vector what they are over a map."""
 
 
 def making(shape: Shape, number: int = 1) -> tuple[str, Attrs]:

@@ -11,7 +11,14 @@ import numpy as np
 import onnxruntime
 import oracle
 import pytest
-from operators.examples import READING, READING_NAMES, network_of
+from operators.examples import (
+    OF_VECTORS,
+    READING,
+    READING_NAMES,
+    VECTOR,
+    Shape,
+    network_of,
+)
 
 from archspec.compare.compare import compare
 from archspec.graph.ir import Graph
@@ -33,8 +40,14 @@ def import_mindspore() -> Any:
     return mindspore
 
 
-def graph_of(kind: str, attrs: Any) -> Graph:
-    return Graph.of("one", network_of(kind, attrs))
+CASES = [*((*case, ()) for case in READING), *((*case, (VECTOR,)) for case in OF_VECTORS)]
+CASE_NAMES = [*READING_NAMES, *(f"{kind} of a vector" for kind, _ in OF_VECTORS)]
+of_cases = pytest.mark.parametrize(("kind", "attrs", "read"), CASES, ids=CASE_NAMES)
+"""`read` is what it reads where that is not what the kind's example does."""
+
+
+def graph_of(kind: str, attrs: Any, read: tuple[Shape, ...]) -> Graph:
+    return Graph.of("one", network_of(kind, attrs, *read))
 
 
 def images_for(graph: Graph) -> Any:
@@ -42,12 +55,14 @@ def images_for(graph: Graph) -> Any:
     return np.random.default_rng(1).normal(0, 4, (2, *shape)).astype(np.float32)
 
 
-@pytest.mark.parametrize(("kind", "attrs"), READING, ids=READING_NAMES)
-def test_the_code_of_a_row_computes_what_numpy_does(kind: str, attrs: Any) -> None:
+@of_cases
+def test_the_code_of_a_row_computes_what_numpy_does(
+    kind: str, attrs: Any, read: tuple[Shape, ...]
+) -> None:
     """With each setting as the example has it: a number that stands in a text in place of a
     setting is another network's.
     """
-    ms, graph = import_mindspore(), graph_of(kind, attrs)
+    ms, graph = import_mindspore(), graph_of(kind, attrs, read)
     weights, images = oracle.random_parameters(graph.ops.values(), 0), images_for(graph)
     network = create_network(graph)
     given = {name: ms.Parameter(value, name=name) for name, value in weights.items()}
@@ -57,12 +72,12 @@ def test_the_code_of_a_row_computes_what_numpy_does(kind: str, attrs: Any) -> No
     assert oracle.distance(made, right) <= TOLERANCE
 
 
-@pytest.mark.parametrize(("kind", "attrs"), READING, ids=READING_NAMES)
+@of_cases
 def test_the_onnx_of_a_row_computes_what_numpy_does_and_is_read_back(
-    kind: str, attrs: Any, tmp_path: Path
+    kind: str, attrs: Any, read: tuple[Shape, ...], tmp_path: Path
 ) -> None:
     """As the operator that it was, with each of its settings."""
-    graph, file = graph_of(kind, attrs), tmp_path / "one.onnx"
+    graph, file = graph_of(kind, attrs, read), tmp_path / "one.onnx"
     weights, images = oracle.random_parameters(graph.ops.values(), 0), images_for(graph)
     file.write_bytes(make_onnx(graph, weights).SerializeToString())
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])

@@ -49,6 +49,14 @@ def test_a_row_gives_the_shape_that_numpy_gives(kind: str, attrs: Any) -> None:
     assert row.tensors(attrs) == {role: values.shape for role, values in mine.items()}
 
 
+@pytest.mark.parametrize("kind", OPERATORS)
+def test_a_call_has_what_it_reads_once(kind: str) -> None:
+    """A call may be written into another one: a norm that stood in it twice would run twice, and in
+    training count its batch twice.
+    """
+    assert OPERATORS[kind].mindspore.call.count("{x}") <= 1
+
+
 def written(kind: str, attrs: Any) -> tuple[str, ...]:
     """An operator's expression, and what the module defines for it."""
     reads = tuple(f"x{number}" for number in range(len(read_by(kind))))

@@ -210,5 +210,5 @@ def test_what_stands_in_a_table_of_the_language_s_page_says_what_it_is(kind: str
 @pytest.mark.parametrize("kind", ACTIVATIONS)
 def test_an_activation_says_how_files_write_it(kind: str) -> None:
     row = OPERATORS[kind]
-    assert row.mindir
-    assert row.onnx
+    assert row.mindir or row.patterns
+    assert row.onnx or row.patterns
