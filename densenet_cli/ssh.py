@@ -118,7 +118,8 @@ def write_ssh(host: Host, command: Sequence[str], setup: str, go_on: Sequence[st
     `go_on` are the words by which all hosts go on together, behind `--resume RUN`.
     """
     program, *words = command
-    before, start = setup, [program]
+    # By `eval` a comment or a semicolon at its end belongs to the set-up alone.
+    before, start = f"eval {shlex.quote(setup)}", [program]
     if not setup:
         before, start = shlex.join(["cd", str(Path.cwd())]), [sys.executable, "-m", "densenet_cli"]
     told = ["env", f"{TIED}=1", f"{GO_ON}={shlex.join(go_on)}"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,9 @@ def _compare_parameters(graph: Graph, network: Any) -> None:
 def _end_with(parent: int) -> None:
     """Nobody would ask for the certificate any more, and compiling may take minutes."""
     be_killed_with_parent()
+    # Who waits may have it blocked (`watch_interrupts`), and a terminal's Ctrl-C is for both.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     if os.getppid() != parent:
         raise SystemExit(1)
 

@@ -33,12 +33,13 @@ class Side(NamedTuple):
 
 
 def list_sides(graph: Graph, reading: Reading) -> Iterator[Side]:
-    """Yield a spec's graph beside a file with a copy of each operator for all that it stands for;
-    and the spec without what its slices cut off, if they do.
+    """Yield a spec's graph and a file as they are; the same with a copy of each operator of the
+    file for all that it stands for; and the spec without what its slices cut off, if they do.
 
     Raises:
         ModelFileError: R009, concatenations join more values than any spec may.
     """
+    yield Side(graph, reading)
     for form in list_forms(graph):
         parted = part_merged(form, reading.graph)
         notes = (*_note_unread(graph, form), *_note_copies(parted))

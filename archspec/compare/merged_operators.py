@@ -43,7 +43,7 @@ def part_merged(spec: Graph, found: Graph) -> Parted:
     if not any(OPERATORS[op.kind].tensors(op.attrs) for op in merged):
         return Parted(found, {})
     ops = {op.name: op for op in _write_copies(walk)}
-    ops |= {op.name: op for op in _write_outputs(walk.theirs, found)}
+    ops |= {op.name: op for op in _write_outputs(walk, found)}
     for name in found.outputs:  # in their order, whatever stood behind what
         ops[name] = ops.pop(name)
     return Parted(Graph.of(found.name, ops.values()), walk.copies)
@@ -103,12 +103,14 @@ def _write_copies(walk: _SideBySide) -> Iterator[Op]:
     for op in walk.theirs.ops.values():
         for ours in walk.holders.get(op.name, [""]):
             copy = replace(op, name=walk.name_copy(ours, op.name))
-            yield from _write(copy, _choose_reads(walk, ours, op))
+            wanted = walk.ours.ops[ours].inputs if ours else ()
+            yield from _write(copy, _choose_reads(walk, wanted, op))
 
 
-def _choose_reads(walk: _SideBySide, ours: str, op: Op) -> tuple[str, ...]:
-    """What a copy reads that stands for one of the spec's: of each copy the one that this reads."""
-    wanted = walk.ours.ops[ours].inputs if ours else ()
+def _choose_reads(walk: _SideBySide, wanted: tuple[str, ...], op: Op) -> tuple[str, ...]:
+    """What a copy reads that stands for one of the spec's, or an output: of each copy the one that
+    this reads (`wanted`).
+    """
     if len(wanted) != len(op.inputs):
         return op.inputs
     both = zip(wanted, op.inputs, strict=True)
@@ -124,10 +126,13 @@ def _write(op: Op, reads: tuple[str, ...]) -> Iterator[Op]:
     yield replace(op, inputs=reads)
 
 
-def _write_outputs(flat: FlatGraph, found: Graph) -> Iterator[Op]:
+def _write_outputs(walk: _SideBySide, found: Graph) -> Iterator[Op]:
     """What the file's network gives, under its names, where no operator of the flat graph does."""
-    for name, output in zip(found.outputs, flat.outputs, strict=True):
+    wanted = dict(enumerate(output.inputs for output in walk.ours.outputs))
+    for number, name in enumerate(found.outputs):
+        # The spec may give fewer.
+        reads = _choose_reads(walk, wanted.get(number, ()), walk.theirs.outputs[number])
         if found.ops[name].kind == "output":
-            yield from _write(Op(name, "output", ()), output.inputs)
-        elif name not in flat.ops:
-            yield Op(name, "concat", output.inputs)
+            yield from _write(Op(name, "output", ()), reads)
+        elif name not in walk.theirs.ops:
+            yield Op(name, "concat", reads)

@@ -132,7 +132,7 @@ def test_each_hosts_command_is_printed_and_nothing_started(no_mindspore, written
     told["DENSENET_GO_ON_WITH"] = "--hostfile hosts --ssh --ssh-setup '. mine' --hang-after 600"
     setting = shlex.join(f"{name}={value}" for name, value in told.items())
     assert [line[-2:] for line in remote] == [
-        [host, f". mine && exec env {setting} {same} --hang-after 600 {placed.format(rank)}"]
+        [host, f"eval '. mine' && exec env {setting} {same} --hang-after 600 {placed.format(rank)}"]
         for rank, host in enumerate(("a", "me@b"))
     ]
     other = ("--devices", 2, "--master", "fast:9000")

@@ -46,6 +46,10 @@ SETTINGS: Mapping[str, dict[str, Any]] = {
             {"layers": 3, "connectivity": {"edges": [[0], [0], [0]], "output": [3, 1, 0, 2]}},
         ],
     },
+    "repeated layers and a map of theirs": {
+        "blocks": [{"layers": 2, "connectivity": {"edges": [[0], [0]]}}, {"layers": 1}],
+        "features": [1],
+    },
     "a slice that leaves layers out": {
         "blocks": [{"layers": 3}, {"layers": 2}],
         "transition": {"steps": [{"slice": {"stop": 4}}, {"conv": {"width": "out", "kernel": 1}}]},

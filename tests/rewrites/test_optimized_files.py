@@ -135,6 +135,21 @@ def test_a_file_as_the_spec_says_is_taken_too(tmp_path: Path) -> None:
         assert found.values() == certify_file(file, spec).values()
 
 
+def test_another_order_of_what_is_joined_is_taken_as_without_the_flag(tmp_path: Path) -> None:
+    """It permutes channels of weights alone."""
+    file = tmp_path / "net.onnx"
+    blocks = [dict(block) for block in SETTINGS["repeated layers"]["blocks"]]
+    for block in blocks:
+        block["connectivity"] = {**block["connectivity"], "output": "all"}
+    spec = Spec.model_validate(settings_of(blocks=blocks))
+    for block in blocks:
+        block["connectivity"] = {**block["connectivity"], "output_order": "newest_first"}
+    graph = build_graph(Spec.model_validate(settings_of(blocks=blocks)))
+    write(WeightedGraph(graph, tensors_of(graph)), file)
+    found = certify_file(file, spec, optimized=True)
+    assert (lines(found), found.values()) == ([], certify_file(file, spec).values())
+
+
 def test_a_network_before_training_is_taken_too(tmp_path: Path) -> None:
     """Norms add zeros and biases are zero, which leaves no trace; norms in a row are all equal."""
     for case in SETTINGS:
