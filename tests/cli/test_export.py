@@ -539,9 +539,12 @@ def test_an_export_that_is_ended_leaves_no_draft(number, digits_run, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "key", "told"),
     [
-        (("--mean", 10, "--recipe", "imagenet_ascend"), "mean", [10.0]),
+        pytest.param(
+            *(("--mean", 10, "--recipe", "imagenet_ascend"), "mean", [10.0]),
+            marks=pytest.mark.slow,
+        ),
         (("--data-dir", "photos"), "crop_pct", 0.875),
-        ((), "crop_pct", None),
+        pytest.param((), "crop_pct", None, marks=pytest.mark.slow),
     ],
 )
 def test_a_file_says_that_images_are_prepared_as_validate_does_with_the_same_flags(

@@ -63,7 +63,12 @@ def assert_equal(file: Path, images: list[Path], wanted: list[np.ndarray]) -> No
 
 @pytest.mark.parametrize(
     "form",
-    ["checkpoint", "onnxruntime", "openvino", pytest.param("mindspore", marks=pytest.mark.slow)],
+    [
+        "checkpoint",
+        "onnxruntime",
+        pytest.param("openvino", marks=pytest.mark.slow),
+        pytest.param("mindspore", marks=pytest.mark.slow),
+    ],
 )
 def test_maps_are_those_of_the_network_image_by_image(form, trained, images, wanted, tmp_path):
     """In whatever form it runs; and classes and figures are those of the network without them."""
