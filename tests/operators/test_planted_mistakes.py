@@ -154,7 +154,7 @@ def test_a_mistake_in_the_code_of_a_row_is_found(
     attrs = EXAMPLES[kind][0]
     in_code(kind, old, new, monkeypatch)
     with pytest.raises(AssertionError):
-        code.test_the_code_of_a_row_computes_what_numpy_does(kind, attrs)
+        code.test_the_code_of_a_row_computes_what_numpy_does(kind, attrs, ())
 
 
 def test_a_mistake_in_the_onnx_of_a_row_is_found(
@@ -172,4 +172,6 @@ def test_a_mistake_in_the_onnx_of_a_row_is_found(
 
     monkeypatch.setitem(OPERATORS, kind, replace(OPERATORS[kind], write_onnx=write_other))
     with pytest.raises(AssertionError):
-        code.test_the_onnx_of_a_row_computes_what_numpy_does_and_is_read_back(kind, attrs, tmp_path)
+        code.test_the_onnx_of_a_row_computes_what_numpy_does_and_is_read_back(
+            kind, attrs, (), tmp_path
+        )
