@@ -42,6 +42,8 @@ def list_sides(graph: Graph, reading: Reading) -> Iterator[Side]:
     yield Side(graph, reading)
     for form in list_forms(graph):
         parted = part_merged(form, reading.graph)
+        if form is graph and not parted.copies:
+            continue  # as they are
         notes = (*_note_unread(graph, form), *_note_copies(parted))
         copies = [parted.graph.ops[name] for name in parted.copies]
         copied = sum(OPERATORS[op.kind].params(op.attrs) for op in copies)
