@@ -113,7 +113,7 @@ def open_trained(
     trained = replace(trained, device_target=device_target, ema=ema)
     if engine is None:
         return trained
-    # It judges what it has written, by what opens a trained network.
+    # Nobody waits for onnx who does not ask for an engine.
     from archspec.train.evaluation.kept_export import open_in_engine
 
     return open_in_engine(trained, engine)
