@@ -9,7 +9,7 @@ import pytest
 from batches_of_images import photographs, raw
 
 from archspec.train.data.batches import load_batches
-from archspec.train.data.loading_threads import AHEAD, LoaderTimes, fill_batches
+from archspec.train.data.loading_threads import AHEAD, TURN_SECONDS, LoaderTimes, fill_batches
 from archspec.train.data.samples import Samples
 
 
@@ -31,6 +31,16 @@ def test_no_thread_is_left_when_an_epoch_ends_or_is_left(tmp_path, taken):
         assert next(batches, None) is None
     del batches
     assert threading.active_count() == before
+
+
+def test_threads_take_short_turns_while_batches_are_made_and_not_after(tmp_path):
+    """Python's own turn is long beside an image."""
+    usual = sys.getswitchinterval()
+    batches = batches_of(photographs(tmp_path, 12))
+    next(batches)
+    assert sys.getswitchinterval() == pytest.approx(TURN_SECONDS)
+    del batches
+    assert sys.getswitchinterval() == usual
 
 
 class Counting(Samples):
