@@ -140,11 +140,16 @@ OWN = {
 CASES = [
     *({"kind": kind, **NO_DECAY} for kind in KINDS),
     *({"kind": kind, **SPARED, **own} for kind, own in OWN.items()),
-    *({"kind": kind, **SPARED, "layer_decay": 0.5} for kind in ("sgd", "adam", "lamb")),
+    {"kind": "sgd", **SPARED, "layer_decay": 0.5},
 ]
+OTHERS_SHOW_IT = [{"kind": kind, **SPARED, "layer_decay": 0.5} for kind in ("adam", "lamb")]
 
 
-@pytest.mark.parametrize("settings", CASES, ids=lambda case: " ".join(map(str, case.values())))
+@pytest.mark.parametrize(
+    "settings",
+    [*CASES, *(pytest.param(case, marks=pytest.mark.slow) for case in OTHERS_SHOW_IT)],
+    ids=lambda case: " ".join(map(str, case.values())),
+)
 def test_four_steps_are_those_of_the_published_formula(settings):
     """The rate changes each step; with and without decay, and with one that spares gammas."""
     start, gradients = draw(0), [draw(seed) for seed in range(1, 5)]
@@ -164,7 +169,7 @@ def test_a_part_alone_has_its_own_rate_too():
         np.testing.assert_allclose(found[name], value, rtol=2e-5, atol=2e-6, err_msg=name)
 
 
-@pytest.mark.parametrize("kind", ["adamw", "lamb", "rmsprop"])
+@pytest.mark.parametrize("kind", [pytest.param("adamw", marks=pytest.mark.slow), "lamb", "rmsprop"])
 def test_gradients_of_zero_move_nothing_but_by_decay(kind):
     """No division by zero, and lamb's length of a step that is none."""
     start = draw(0) | {"a.bias": np.zeros(3, np.float32)}

@@ -33,7 +33,12 @@ CASES = {
     ),
 }
 
-OTHERS_SHOW_IT = ("momentum and decay", "a scale that is no power of two", "rates by part")
+OTHERS_SHOW_IT = (
+    "momentum and decay",
+    "loss scale",
+    "a scale that is no power of two",
+    "rates by part",
+)
 FAST = [case for case in CASES if case not in OTHERS_SHOW_IT]
 SLOW = [pytest.param(case, marks=pytest.mark.slow) for case in OTHERS_SHOW_IT]
 

@@ -39,6 +39,11 @@ CASES = {
 }
 
 
+OTHERS_SHOW_IT = ("plain", "momentum", "decay of all")
+FAST = [case for case in CASES if case not in OTHERS_SHOW_IT]
+SLOW = [pytest.param(case, marks=pytest.mark.slow) for case in OTHERS_SHOW_IT]
+
+
 def recipe_of(optimizer, **settings) -> Recipe:
     return Recipe(epochs=1, batch_size=IMAGES, optimizer=OptimizerRecipe(**optimizer), **settings)
 
@@ -81,7 +86,7 @@ def by_hand(recipe: Recipe, rates):
     return parameters, losses, rights
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [*FAST, *SLOW])
 def test_twenty_steps_move_parameters_as_the_published_rules_do(case):
     """Weights, bias, losses and right answers of softmax regression on fixed data,
     the rate changing each step.
