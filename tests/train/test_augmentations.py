@@ -8,9 +8,9 @@ from batches_of_images import gradient, images, noise, raw
 from PIL import Image, ImageEnhance
 from scipy.stats import binomtest, chi2_contingency, kstest
 
-from archspec.train.data.augmentations import AUGMENTS
-from archspec.train.data.preprocess import Preprocess
-from archspec.train.data.source import Source
+from archspec.train.data.images.augmentations import AUGMENTS
+from archspec.train.data.images.preprocess import Preprocess
+from archspec.train.data.sources.source import Source
 from archspec.train.recipe.augmentation import PolicyRecipe
 
 

@@ -14,13 +14,13 @@ from PIL import Image
 from scipy.stats import chi2_contingency
 
 from archspec.errors import DataError
-from archspec.train.data.batches import NO_LABEL, load_batches
+from archspec.train.data.batches.batches import NO_LABEL, load_batches
+from archspec.train.data.batches.sampling import epoch_indices, held_out_indices
 from archspec.train.data.datasets import open_data
-from archspec.train.data.mask_classes import label_data
-from archspec.train.data.mixing import Mixing
-from archspec.train.data.preprocess import Preprocess
-from archspec.train.data.sampling import epoch_indices, held_out_indices
-from archspec.train.data.source import Source
+from archspec.train.data.images.mixing import Mixing
+from archspec.train.data.images.preprocess import Preprocess
+from archspec.train.data.sources.mask_classes import label_data
+from archspec.train.data.sources.source import Source
 from archspec.train.recipe.augmentation import ErasingRecipe, PolicyRecipe
 from archspec.train.recipe.recipe import load_recipe
 
@@ -318,10 +318,10 @@ def test_a_process_ends_quietly_in_the_middle_of_an_epoch(tmp_path):
 import sys
 from pathlib import Path
 import numpy as np
-from archspec.train.data.batches import load_batches
-from archspec.train.data.preprocess import Preprocess
+from archspec.train.data.batches.batches import load_batches
+from archspec.train.data.images.preprocess import Preprocess
 assert not any(name.split(".")[0] == "mindspore" for name in sys.modules)
-from archspec.train.data.source import Source
+from archspec.train.data.sources.source import Source
 files = tuple(sorted(Path({str(source.files[0].parent)!r}).iterdir()))
 source = Source("x", ("a",), np.zeros(len(files), np.int32), files=files)
 preprocess = Preprocess((16, 16), 3, (0.0,) * 3, (1.0,) * 3)

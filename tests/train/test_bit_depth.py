@@ -13,8 +13,8 @@ from PIL import Image
 
 from archspec.errors import DataError
 from archspec.train.data.datasets import open_data
-from archspec.train.data.image_files import read_image
-from archspec.train.data.source import Source
+from archspec.train.data.images.image_files import read_image
+from archspec.train.data.sources.source import Source
 
 RNG = np.random.default_rng(0)
 

@@ -150,7 +150,7 @@ def test_twins_that_training_does_not_look_for_are_notes(tmp_path, layout, monke
                 file = tmp_path / f"{part}-{what}-idx{array.ndim}-ubyte"
                 file.write_bytes(head + array.tobytes())
     else:
-        monkeypatch.setattr("archspec.train.data.overlap.MAX_CHECKED", 10)
+        monkeypatch.setattr("archspec.train.data.sources.overlap.MAX_CHECKED", 10)
         photographs(tmp_path / "train", a=20, b=20)
         photographs(tmp_path / "val", a=2, b=4)
         (tmp_path / "val/a/0.png").write_bytes((tmp_path / "train/a/3.png").read_bytes())

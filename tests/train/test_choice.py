@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from archspec.spec.catalogue import shipped
-from archspec.train.data.data_parts import DataSet
-from archspec.train.data.source import Source
+from archspec.train.data.sources.data_parts import DataSet
+from archspec.train.data.sources.source import Source
 from archspec.train.recipe.choice import (
     IMAGENET_CLASSES,
     IMAGENET_IMAGES,

@@ -9,10 +9,10 @@ from PIL import Image
 
 from archspec import train
 from archspec.errors import ArchspecError, DataError
-from archspec.train.data.class_names import list_names, read_class_list
 from archspec.train.data.datasets import open_data, open_held_out
 from archspec.train.data.inputs import check_classes
-from archspec.train.data.source import Source
+from archspec.train.data.sources.class_names import list_names, read_class_list
+from archspec.train.data.sources.source import Source
 
 SIGNS = ("n01", "n02", "n03")
 NAMES = ("tench", "great shark", "cock, hen")

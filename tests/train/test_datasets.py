@@ -19,10 +19,11 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from archspec.errors import DataError
-from archspec.train.data import image_files, record_files
 from archspec.train.data.datasets import open_data, open_held_out
-from archspec.train.data.image_files import read_image
-from archspec.train.data.source import Source
+from archspec.train.data.formats import record_files
+from archspec.train.data.images import image_files
+from archspec.train.data.images.image_files import read_image
+from archspec.train.data.sources.source import Source
 
 CLOTHING = Path(__file__).parents[3] / "shared" / "data" / "clothing"
 NOBODY = 65534

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, kstest
 
-from archspec.train.data.erasing import erase_at_random
+from archspec.train.data.images.erasing import erase_at_random
 from archspec.train.recipe.augmentation import ErasingRecipe
 
 SIZE = (120, 160)

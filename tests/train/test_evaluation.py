@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from archspec.train.data.source import Source
+from archspec.train.data.sources.source import Source
 from archspec.train.evaluation.calibration import Calibration
 from archspec.train.evaluation.class_evaluation import ClassExamination
 from archspec.train.evaluation.evaluation import Evaluation, read_evaluation

@@ -7,8 +7,8 @@ import pytest
 from batches_of_images import gradient, images, photographs, raw
 from PIL import Image
 
-from archspec.train.data.geometry import fit_image
-from archspec.train.data.source import Source
+from archspec.train.data.images.geometry import fit_image
+from archspec.train.data.sources.source import Source
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -12,7 +12,7 @@ from browser import BROWSER, ask_browser
 from PIL import Image
 
 from archspec.errors import ArchspecError
-from archspec.train.data.source import Source
+from archspec.train.data.sources.source import Source
 from archspec.train.evaluation.class_evaluation import ClassExamination
 from archspec.train.evaluation.confusion_table import choose_confused
 from archspec.train.evaluation.evaluation import Evaluation

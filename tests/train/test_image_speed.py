@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from batches_of_images import noise, photographs, raw
 
-from archspec.train.data.batches import LoaderTimes, load_batches
-from archspec.train.data.loading_threads import count_processors
+from archspec.train.data.batches.batches import LoaderTimes, load_batches
+from archspec.train.data.batches.loading_threads import count_processors
 from archspec.train.monitoring.image_speed import LEAST_SECONDS, ImageSpeed
 from archspec.train.recipe.data import DataRecipe
 

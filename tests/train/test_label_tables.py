@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from archspec.errors import DataError
-from archspec.train.data.label_tables import read_table
+from archspec.train.data.formats.label_tables import read_table
 
 
 def table(folder: Path, text: str, name: str = "labels.csv", encoding: str = "utf-8") -> Path:

@@ -9,11 +9,11 @@ from PIL import Image
 
 from archspec import train
 from archspec.errors import ArchspecError, DataError
-from archspec.train.data import labelled_files
-from archspec.train.data.batches import load_batches
+from archspec.train.data.batches.batches import load_batches
 from archspec.train.data.datasets import open_data, open_held_out
-from archspec.train.data.labelled_files import sort_labels
-from archspec.train.data.mixing import Mixing
+from archspec.train.data.formats import labelled_files
+from archspec.train.data.formats.labelled_files import sort_labels
+from archspec.train.data.images.mixing import Mixing
 from archspec.train.recipe.loss import LossRecipe, class_weights_of
 
 

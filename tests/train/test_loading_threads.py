@@ -8,9 +8,14 @@ import numpy as np
 import pytest
 from batches_of_images import photographs, raw
 
-from archspec.train.data.batches import load_batches
-from archspec.train.data.loading_threads import AHEAD, TURN_SECONDS, LoaderTimes, fill_batches
-from archspec.train.data.samples import Samples
+from archspec.train.data.batches.batches import load_batches
+from archspec.train.data.batches.loading_threads import (
+    AHEAD,
+    TURN_SECONDS,
+    LoaderTimes,
+    fill_batches,
+)
+from archspec.train.data.batches.samples import Samples
 
 
 def batches_of(source, **options):
@@ -91,9 +96,9 @@ def test_a_process_is_interrupted_at_once(tmp_path):
 import os, signal
 from pathlib import Path
 import numpy as np
-from archspec.train.data.batches import load_batches
-from archspec.train.data.preprocess import Preprocess
-from archspec.train.data.source import Source
+from archspec.train.data.batches.batches import load_batches
+from archspec.train.data.images.preprocess import Preprocess
+from archspec.train.data.sources.source import Source
 signal.signal(signal.SIGINT, signal.default_int_handler)
 source = Source("x", ("a",), np.zeros(400, np.int32), files=(Path({str(file)!r}),) * 400)
 preprocess = Preprocess((16, 16), 3, (0.0,) * 3, (1.0,) * 3)

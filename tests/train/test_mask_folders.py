@@ -10,7 +10,7 @@ from segmentation_of_digits import NETWORK
 
 from archspec.errors import ArchspecError, DataError
 from archspec.train.data.datasets import open_data
-from archspec.train.data.mask_folders import find_mask_folders, pair_by_name
+from archspec.train.data.formats.mask_folders import find_mask_folders, pair_by_name
 from archspec.train.planning import plan_run
 
 LAYOUTS = {

@@ -8,8 +8,8 @@ from archspec.errors import DataError, SpecError, TrainingError
 from archspec.spec.load import load_spec
 from archspec.train.data.datasets import open_data
 from archspec.train.data.inputs import split_by_recipe
-from archspec.train.data.mask_classes import check_fit_masks, label_data
-from archspec.train.data.mask_values import MaskValues
+from archspec.train.data.sources.mask_classes import check_fit_masks, label_data
+from archspec.train.data.sources.mask_values import MaskValues
 from archspec.train.recipe.recipe import load_recipe
 
 CLASSES = np.array([[0, 1, 2], [2, 1, 0]])

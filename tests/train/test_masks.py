@@ -10,9 +10,9 @@ from PIL import Image
 from archspec.errors import DataError, SpecError
 from archspec.train.data.datasets import open_data
 from archspec.train.data.inputs import split_by_recipe
-from archspec.train.data.mask_classes import label_data
-from archspec.train.data.mask_values import MaskValues
-from archspec.train.data.masks import decode_mask, encode_mask, read_mask
+from archspec.train.data.sources.mask_classes import label_data
+from archspec.train.data.sources.mask_values import MaskValues
+from archspec.train.data.sources.masks import decode_mask, encode_mask, read_mask
 from archspec.train.recipe.recipe import load_recipe
 
 VALUES = np.array([[0, 1, 2, 3], [255, 0, 0, 255]], np.uint8)

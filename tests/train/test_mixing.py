@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, ks_2samp, kstest
 
-from archspec.train.data.mixing import Mixing, mix_batch
+from archspec.train.data.images.mixing import Mixing, mix_batch
 
 SIZE = (24, 40)
 

@@ -10,8 +10,8 @@ from PIL import Image, ImageEnhance
 
 from archspec import train
 from archspec.errors import DataError, EnvironmentFault
-from archspec.train.data.opencv_images import jitter_colours, resize_box
-from archspec.train.data.source import Source
+from archspec.train.data.images.opencv_images import jitter_colours, resize_box
+from archspec.train.data.sources.source import Source
 from archspec.train.recipe.augmentation import ErasingRecipe, PolicyRecipe
 
 cv2 = pytest.importorskip("cv2")
@@ -215,7 +215,7 @@ def test_one_that_is_skipped_has_a_substitute(tmp_path):
     """The same one for each number of workers."""
     source = photographs(tmp_path, 8)
     source.files[2].write_text("text")
-    from archspec.train.data.batches import load_batches
+    from archspec.train.data.batches.batches import load_batches
 
     found = []
     for workers in (1, 2):
@@ -253,7 +253,7 @@ def test_without_the_package_nothing_is_planned(tmp_path, monkeypatch, state):
 
 def test_a_run_that_goes_on_without_the_package_says_so_and_blames_no_image(tmp_path, monkeypatch):
     """On another machine; what is judged needs none."""
-    from archspec.train.data import opencv_images
+    from archspec.train.data.images import opencv_images
 
     opencv_images.load_opencv.cache_clear()
     monkeypatch.setitem(sys.modules, "cv2", None)
@@ -265,6 +265,6 @@ def test_a_run_that_goes_on_without_the_package_says_so_and_blames_no_image(tmp_
 
 def test_nothing_imports_it_that_does_not_need_it():
     """Neither training by Pillow nor the command line."""
-    program = "import sys; import archspec.train.data.batches, densenet_cli.__main__; "
+    program = "import sys; import archspec.train.data.batches.batches, densenet_cli.__main__; "
     program += "sys.exit('cv2' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -13,7 +13,7 @@ from mindrecord_sets import photos, picture
 from archspec.errors import ArchspecError
 from archspec.train.data.datasets import open_data, open_held_out
 from archspec.train.data.packing import pack_data
-from archspec.train.data.source import Source
+from archspec.train.data.sources.source import Source
 
 
 @pytest.fixture(scope="module")

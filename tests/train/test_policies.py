@@ -10,8 +10,8 @@ import pytest
 from PIL import Image, ImageOps
 from scipy.stats import binomtest, chisquare, kstest
 
-from archspec.train.data.policies import apply_policy
-from archspec.train.data.policy_operations import Outside
+from archspec.train.data.images.policies import apply_policy
+from archspec.train.data.images.policy_operations import Outside
 from archspec.train.recipe.augmentation import PolicyRecipe
 
 # Each result of torchvision's own classes (digest of the pixels) and its probability.

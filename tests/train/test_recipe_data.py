@@ -8,8 +8,8 @@ from archspec.errors import DataError, SpecError
 from archspec.files import to_yaml
 from archspec.spec.load import load_spec
 from archspec.train.data.datasets import open_data
+from archspec.train.data.images.mixing import Mixing
 from archspec.train.data.inputs import make_preprocess, split_by_recipe
-from archspec.train.data.mixing import Mixing
 from archspec.train.recipe.augmentation import ErasingRecipe, PolicyRecipe
 from archspec.train.recipe.recipe import load_recipe
 

@@ -10,8 +10,8 @@ import pytest
 from mindrecord_sets import picture
 
 from archspec.errors import DataError
-from archspec.train.data.image_files import read_image
-from archspec.train.data.record_image import RecordFile, RecordImage
+from archspec.train.data.images.image_files import read_image
+from archspec.train.data.images.record_image import RecordFile, RecordImage
 
 
 def write(path: Path, order: str = "little") -> list[bytes]:

@@ -17,7 +17,7 @@ import json, sys
 from pathlib import Path
 import numpy as np
 from archspec.errors import DataError
-from archspec.train.data.source import Source
+from archspec.train.data.sources.source import Source
 from archspec.train.distributed.same_images import check_same_images
 from archspec.train.distributed.worker_group import die_with_parent, join_group, report_faults
 

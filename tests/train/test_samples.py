@@ -5,9 +5,9 @@ import pytest
 from batches_of_images import epoch
 from PIL import Image, ImageEnhance
 
-from archspec.train.data.preprocess import Preprocess
-from archspec.train.data.sampling import AUGMENTING, draw_for_image
-from archspec.train.data.source import Source
+from archspec.train.data.batches.sampling import AUGMENTING, draw_for_image
+from archspec.train.data.images.preprocess import Preprocess
+from archspec.train.data.sources.source import Source
 
 
 def pictures(tmp_path, count, side):

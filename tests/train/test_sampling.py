@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archspec.train.data.sampling import (
+from archspec.train.data.batches.sampling import (
     AUGMENTING,
     ERASING,
     draw_for_batch,

@@ -7,9 +7,9 @@ from mindrecord_sets import FOREIGN, foreign_rows, write_records
 
 from archspec.errors import DataError
 from archspec.train.data.datasets import open_data
-from archspec.train.data.mindrecord_files import read_header
-from archspec.train.data.mindrecord_index import read_rows
-from archspec.train.data.scalar_rows import decode_row
+from archspec.train.data.formats.mindrecord_files import read_header
+from archspec.train.data.formats.mindrecord_index import read_rows
+from archspec.train.data.formats.scalar_rows import decode_row
 
 EDGES = [0, 31, 32, 127, 128, 255, 256, 65_535, 65_536, 2**31 - 1, 2**31, 2**32, 2**63 - 1]
 NUMBERS = [*EDGES, *(-number - 1 for number in EDGES)]

@@ -8,7 +8,7 @@ from typing import Any
 from typing_extensions import Unpack
 
 from archspec.errors import ModelFileError
-from archspec.train.data.source import Source
+from archspec.train.data.sources.source import Source
 from archspec.train.evaluation.evaluation import Evaluation
 from archspec.train.evaluation.judging import Show, judge_images
 from archspec.train.evaluation.on_devices import examine_on_devices

@@ -17,7 +17,7 @@ from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
 from archspec.operators.table import OPERATORS
 from archspec.runtime import import_onnx_runtime, import_openvino
-from archspec.train.data.source import Source
+from archspec.train.data.sources.source import Source
 from archspec.train.evaluation.calibration_images import (
     choose_calibration_images,
     load_calibration_batches,

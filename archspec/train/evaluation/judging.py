@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from archspec.train.data.batches import Skipped
-from archspec.train.data.sampling import held_out_indices
-from archspec.train.data.source import Source
+from archspec.train.data.batches.batches import Skipped
+from archspec.train.data.batches.sampling import held_out_indices
+from archspec.train.data.sources.source import Source
 from archspec.train.distributed.worker_group import gather_numbers, get_rank, get_world_size
 from archspec.train.evaluation.class_evaluation import ClassExamination
 from archspec.train.evaluation.evaluation import Evaluation, Mistake

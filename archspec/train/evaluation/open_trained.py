@@ -21,9 +21,9 @@ from archspec.spec.catalogue import hint_at_nearest, shipped
 from archspec.spec.load import is_overridden, load_spec
 from archspec.spec.override import Override, Setting
 from archspec.spec.spec import Spec
-from archspec.train.data.class_names import read_class_list
 from archspec.train.data.inputs import can_stand_in, find_names_file, make_preprocess
 from archspec.train.data.kinds import identify_data
+from archspec.train.data.sources.class_names import read_class_list
 from archspec.train.evaluation.engines import (
     ENGINES,
     EngineName,

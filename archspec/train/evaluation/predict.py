@@ -11,9 +11,9 @@ import numpy.typing as npt
 from typing_extensions import Unpack
 
 from archspec.errors import Diagnostic, TrainingError
-from archspec.train.data.batches import NO_LABEL, Batch, Skipped
-from archspec.train.data.image_files import find_broken
-from archspec.train.data.source import Source, raise_faults
+from archspec.train.data.batches.batches import NO_LABEL, Batch, Skipped
+from archspec.train.data.images.image_files import find_broken
+from archspec.train.data.sources.source import Source, raise_faults
 from archspec.train.evaluation.accuracy import check_finite
 from archspec.train.evaluation.class_evaluation import tell_probabilities
 from archspec.train.evaluation.judging import Show, name_classes

@@ -15,16 +15,8 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from archspec.errors import ArchspecError, Diagnostic
-from archspec.train.data.image_files import (
-    ImageFile,
-    check_end,
-    collect_faults,
-    ignore_warnings,
-    reason_of,
-    with_image,
-)
-from archspec.train.data.mindrecord_files import MAX_HEADER
-from archspec.train.data.mindrecord_set import (
+from archspec.train.data.formats.mindrecord_files import MAX_HEADER
+from archspec.train.data.formats.mindrecord_set import (
     FILE,
     IMAGE,
     LABEL,
@@ -35,8 +27,16 @@ from archspec.train.data.mindrecord_set import (
     digest_rows,
     read_set,
 )
-from archspec.train.data.record_image import LENGTH_BYTES, RecordImage
-from archspec.train.data.source import OnError, Source
+from archspec.train.data.images.image_files import (
+    ImageFile,
+    check_end,
+    collect_faults,
+    ignore_warnings,
+    reason_of,
+    with_image,
+)
+from archspec.train.data.images.record_image import LENGTH_BYTES, RecordImage
+from archspec.train.data.sources.source import OnError, Source
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageEnhance
 
-from archspec.train.data.geometry import RESAMPLING, Box, fit_image, resize_box
-from archspec.train.data.policies import apply_policy
-from archspec.train.data.policy_operations import Outside
-from archspec.train.data.preprocess import Preprocess
+from archspec.train.data.images.geometry import RESAMPLING, Box, fit_image, resize_box
+from archspec.train.data.images.policies import apply_policy
+from archspec.train.data.images.policy_operations import Outside
+from archspec.train.data.images.preprocess import Preprocess
 
 CROP_TRIES = 10  # as in torchvision and MindCV
 MOST_DEGREES = 15.0

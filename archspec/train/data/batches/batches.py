@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from archspec.errors import DataError
-from archspec.train.data.loading_threads import LoaderTimes, count_processors, fill_batches
-from archspec.train.data.mixing import mix_batch
-from archspec.train.data.preprocess import Preprocess
-from archspec.train.data.samples import NO_LABEL, Batch, Samples, Skipped
-from archspec.train.data.sampling import draw_for_batch
-from archspec.train.data.source import Source, raise_faults
+from archspec.train.data.batches.loading_threads import LoaderTimes, count_processors, fill_batches
+from archspec.train.data.batches.samples import NO_LABEL, Batch, Samples, Skipped
+from archspec.train.data.batches.sampling import draw_for_batch
+from archspec.train.data.images.mixing import mix_batch
+from archspec.train.data.images.preprocess import Preprocess
+from archspec.train.data.sources.source import Source, raise_faults
 
 __all__ = ["NO_LABEL", "Batch", "LoaderTimes", "Skipped", "load_batches"]
 

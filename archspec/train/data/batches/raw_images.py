@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from archspec.errors import DataError
-from archspec.train.data.preprocess import Preprocess
-from archspec.train.data.samples import NO_LABEL, Skipped, widen_labels
-from archspec.train.data.source import Source
+from archspec.train.data.batches.samples import NO_LABEL, Skipped, widen_labels
+from archspec.train.data.images.preprocess import Preprocess
+from archspec.train.data.sources.source import Source
 
 
 def load_raw_images(

@@ -22,8 +22,8 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from archspec.errors import DataError
-from archspec.train.data.image_files import reason_of
-from archspec.train.data.record_image import LENGTH_BYTES, RecordFile, RecordImage
+from archspec.train.data.images.image_files import reason_of
+from archspec.train.data.images.record_image import LENGTH_BYTES, RecordFile, RecordImage
 
 MAX_HEADER, MAX_PAGE, MAX_SHARDS = 1 << 27, 1 << 28, 1_000
 """MindSpore writes no larger ones."""

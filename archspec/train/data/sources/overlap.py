@@ -8,8 +8,8 @@ from hashlib import sha256
 from itertools import chain
 
 from archspec.errors import Diagnostic, format_count
-from archspec.train.data.image_files import MAX_CHECKED, ImageFile, size_of
-from archspec.train.data.source import Source
+from archspec.train.data.images.image_files import MAX_CHECKED, ImageFile, size_of
+from archspec.train.data.sources.source import Source
 
 MAX_COMPARED = 50
 """Images of a class whose contents are compared where there are very many: of other images the

@@ -12,9 +12,9 @@ import numpy as np
 from typing_extensions import Self
 
 from archspec.errors import DataError, Diagnostic
-from archspec.train.data.image_files import size_of
-from archspec.train.data.source import OnError, Source, raise_faults
-from archspec.train.data.splitting import split_by_class, split_by_rarest_label
+from archspec.train.data.images.image_files import size_of
+from archspec.train.data.sources.source import OnError, Source, raise_faults
+from archspec.train.data.sources.splitting import split_by_class, split_by_rarest_label
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,11 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from archspec.errors import DataError, Diagnostic, name_first
-from archspec.train.data.image_files import PART_FOLDERS, find_broken
-from archspec.train.data.labelled_files import MAX_LABELS, sort_labels
-from archspec.train.data.mindrecord_files import INDEX_SUFFIX
-from archspec.train.data.mindrecord_set import RecordSet, read_set
-from archspec.train.data.source import Source, raise_faults
+from archspec.train.data.formats.labelled_files import MAX_LABELS, sort_labels
+from archspec.train.data.formats.mindrecord_files import INDEX_SUFFIX
+from archspec.train.data.formats.mindrecord_set import RecordSet, read_set
+from archspec.train.data.images.image_files import PART_FOLDERS, find_broken
+from archspec.train.data.sources.source import Source, raise_faults
 
 SUFFIX = ".mindrecord"
 LAYOUT = "train.mindrecord and val.mindrecord, or one such file, each with its .db"

@@ -23,8 +23,8 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import Self
 
-from archspec.train.data.image_files import keep_freed_memory
-from archspec.train.data.samples import Batch, Samples
+from archspec.train.data.batches.samples import Batch, Samples
+from archspec.train.data.images.image_files import keep_freed_memory
 from archspec.train.distributed.pulse import beat
 
 AHEAD = 2

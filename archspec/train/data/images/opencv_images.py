@@ -18,15 +18,15 @@ import numpy.typing as npt
 from PIL import Image
 
 from archspec.runtime import import_opencv
-from archspec.train.data.augmentations import draw_crop_box, draw_flips, follow_policy
-from archspec.train.data.image_files import (
+from archspec.train.data.images.augmentations import draw_crop_box, draw_flips, follow_policy
+from archspec.train.data.images.image_files import (
     END_MARKS,
     TAIL_BYTES,
     ImageFile,
     convert_image,
     with_image,
 )
-from archspec.train.data.preprocess import Preprocess
+from archspec.train.data.images.preprocess import Preprocess
 
 Floats = npt.NDArray[np.float64]
 Pixels = npt.NDArray[np.uint8]  # (H, W, C), or (H, W) in grey

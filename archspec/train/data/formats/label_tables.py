@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from archspec.errors import DataError, Diagnostic, format_count
-from archspec.train.data.image_files import IMAGE_SUFFIXES, reason_of
+from archspec.train.data.images.image_files import IMAGE_SUFFIXES, reason_of
 
 SUFFIXES = (".csv", ".jsonl")
 FILE_COLUMNS = (

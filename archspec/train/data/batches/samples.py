@@ -15,20 +15,20 @@ import numpy.typing as npt
 import PIL.Image
 
 from archspec.errors import DataError, Diagnostic
-from archspec.train.data.augmentations import augment_image
-from archspec.train.data.erasing import erase_at_random
-from archspec.train.data.geometry import fit_image
-from archspec.train.data.masks import decode_mask, find_other_size
-from archspec.train.data.opencv_images import Draw, augment_pixels, load_opencv, read_pixels
-from archspec.train.data.preprocess import Preprocess
-from archspec.train.data.sampling import (
+from archspec.train.data.batches.sampling import (
     AUGMENTING,
     ERASING,
     SUBSTITUTING,
     draw_for_image,
     find_image,
 )
-from archspec.train.data.source import Source, raise_faults
+from archspec.train.data.images.augmentations import augment_image
+from archspec.train.data.images.erasing import erase_at_random
+from archspec.train.data.images.geometry import fit_image
+from archspec.train.data.images.opencv_images import Draw, augment_pixels, load_opencv, read_pixels
+from archspec.train.data.images.preprocess import Preprocess
+from archspec.train.data.sources.masks import decode_mask, find_other_size
+from archspec.train.data.sources.source import Source, raise_faults
 
 Image = PIL.Image.Image
 Pixels = npt.NDArray[np.uint8]  # (H, W, C)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from archspec.errors import DataError
-from archspec.train.data.bit_depth import WHITE
-from archspec.train.data.mixing import Mixing
+from archspec.train.data.images.bit_depth import WHITE
+from archspec.train.data.images.mixing import Mixing
 from archspec.train.recipe.augmentation import ErasingRecipe, PolicyRecipe
 from archspec.train.recipe.data import RATIO, SCALE, Augment, ImageBackend, Interpolation, Resize
 

@@ -15,9 +15,8 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from archspec.errors import DataError
-from archspec.train.data.image_files import reason_of
-from archspec.train.data.label_tables import FILE_COLUMNS, LABEL_COLUMNS
-from archspec.train.data.mindrecord_files import (
+from archspec.train.data.formats.label_tables import FILE_COLUMNS, LABEL_COLUMNS
+from archspec.train.data.formats.mindrecord_files import (
     CURE,
     Column,
     Header,
@@ -27,8 +26,9 @@ from archspec.train.data.mindrecord_files import (
     list_shards,
     read_header,
 )
-from archspec.train.data.mindrecord_index import read_rows
-from archspec.train.data.record_image import RecordFile, RecordImage
+from archspec.train.data.formats.mindrecord_index import read_rows
+from archspec.train.data.images.image_files import reason_of
+from archspec.train.data.images.record_image import RecordFile, RecordImage
 
 MADE_BY: Final = "densenet data pack"
 NUMBER, IMAGE, LABEL, LABELS, FILE = "number", "image", "label", "labels", "file_name"

@@ -12,10 +12,10 @@ import numpy.typing as npt
 from typing_extensions import Self
 
 from archspec.errors import DataError, Diagnostic, format_count
-from archspec.train.data.bit_depth import WHITE
-from archspec.train.data.image_files import ImageFile, read_image
-from archspec.train.data.mask_values import LEVELS, NUMBERS, MaskValues
-from archspec.train.data.masks import encode_mask, read_mask
+from archspec.train.data.images.bit_depth import WHITE
+from archspec.train.data.images.image_files import ImageFile, read_image
+from archspec.train.data.sources.mask_values import LEVELS, NUMBERS, MaskValues
+from archspec.train.data.sources.masks import encode_mask, read_mask
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -18,10 +18,16 @@ import numpy as np
 import numpy.typing as npt
 
 from archspec.errors import DataError
-from archspec.train.data.image_files import reason_of
-from archspec.train.data.mindrecord_files import CURE, INDEX_SUFFIX, Header, Rows, describe_damage
-from archspec.train.data.record_image import LENGTH_BYTES, RecordFile
-from archspec.train.data.scalar_rows import decode_row
+from archspec.train.data.formats.mindrecord_files import (
+    CURE,
+    INDEX_SUFFIX,
+    Header,
+    Rows,
+    describe_damage,
+)
+from archspec.train.data.formats.scalar_rows import decode_row
+from archspec.train.data.images.image_files import reason_of
+from archspec.train.data.images.record_image import LENGTH_BYTES, RecordFile
 
 KINDS: Mapping[str, type] = {"int32": int, "int64": int, "string": str}
 """Of the columns that are read."""

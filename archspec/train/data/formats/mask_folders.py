@@ -10,7 +10,7 @@ from itertools import chain, product
 from pathlib import Path
 
 from archspec.errors import DataError, Diagnostic
-from archspec.train.data.image_files import (
+from archspec.train.data.images.image_files import (
     PART_FOLDERS,
     ImageFolder,
     Listing,

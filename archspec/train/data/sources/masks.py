@@ -17,13 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from archspec.errors import DataError, Diagnostic
-from archspec.train.data.image_files import (
+from archspec.train.data.images.image_files import (
     check_end,
     collect_faults,
     ignore_warnings,
     with_image,
 )
-from archspec.train.data.mask_values import LEVELS, MaskValues
+from archspec.train.data.sources.mask_values import LEVELS, MaskValues
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archspec.errors import DataError, Diagnostic
-from archspec.train.data.image_files import collect_faults
+from archspec.train.data.images.image_files import collect_faults
 
 MAX_RECORD_BYTES = 1 << 30
 DIGITS = "datasets/data/digits.csv.gz"

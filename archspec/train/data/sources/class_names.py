@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from archspec.errors import DataError, Diagnostic, format_count, name_first
-from archspec.train.data.data_parts import DataSet
-from archspec.train.data.image_files import reason_of
-from archspec.train.data.source import Source, raise_faults
+from archspec.train.data.images.image_files import reason_of
+from archspec.train.data.sources.data_parts import DataSet
+from archspec.train.data.sources.source import Source, raise_faults
 
 FILES = ("classes.csv", "classes.json", "classes.txt")
 MAX_BYTES = 16 << 20

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from archspec.errors import ArchspecError, DataError, Diagnostic
-from archspec.train.data.bit_depth import WHITE, is_deep, is_negative, reduce_depth
-from archspec.train.data.record_image import RecordImage
+from archspec.train.data.images.bit_depth import WHITE, is_deep, is_negative, reduce_depth
+from archspec.train.data.images.record_image import RecordImage
 from archspec.train.distributed.pulse import beat
 
 if TYPE_CHECKING:

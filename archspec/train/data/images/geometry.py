@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from archspec.runtime import prepare
-from archspec.train.data.preprocess import Preprocess
+from archspec.train.data.images.preprocess import Preprocess
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 RESAMPLING = {

@@ -14,10 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from archspec.errors import DataError, Diagnostic, name_first
-from archspec.train.data.class_names import ClassList, find_class_list
-from archspec.train.data.image_files import PART_FOLDERS, collect_faults, find_broken, find_folder
-from archspec.train.data.label_tables import SUFFIXES, Row, Table, read_table
-from archspec.train.data.source import MAX_FAULTS, Source
+from archspec.train.data.formats.label_tables import SUFFIXES, Row, Table, read_table
+from archspec.train.data.images.image_files import (
+    PART_FOLDERS,
+    collect_faults,
+    find_broken,
+    find_folder,
+)
+from archspec.train.data.sources.class_names import ClassList, find_class_list
+from archspec.train.data.sources.source import MAX_FAULTS, Source
 
 
 @dataclass(frozen=True, eq=False)

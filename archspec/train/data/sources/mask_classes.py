@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from archspec.errors import DataError, Diagnostic, TrainingError, format_count
 from archspec.spec.spec import Spec
-from archspec.train.data.data_parts import DataSet
-from archspec.train.data.mask_values import LEVELS, MaskValues
-from archspec.train.data.source import Source, raise_faults
+from archspec.train.data.sources.data_parts import DataSet
+from archspec.train.data.sources.mask_values import LEVELS, MaskValues
+from archspec.train.data.sources.source import Source, raise_faults
 from archspec.train.recipe.data import DataRecipe
 
 MOST_CLASSES = LEVELS - 1

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from PIL import Image
 
-from archspec.train.data.policy_operations import OPERATIONS, Outside
-from archspec.train.data.policy_tables import (
+from archspec.train.data.images.policy_operations import OPERATIONS, Outside
+from archspec.train.data.images.policy_tables import (
     AUGMIX,
     AUTOAUGMENT,
     INDICES,
