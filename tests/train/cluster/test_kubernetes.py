@@ -14,7 +14,7 @@ import yaml
 from archspec.train.cluster.job import Job
 from archspec.train.cluster.kubernetes import Place, write_indexed_job, write_volcano_job
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SCHEMAS = ROOT / "tests/schemas"
 WORDS = ("densenet121", "--data-dir", "it's $(HOME) $$run: #1", "--device-target", "Ascend")
 TWO_MACHINES = Job("densenet121", WORDS, None, nodes=2, devices=8, resource="huawei.com/Ascend910")

@@ -14,7 +14,7 @@ from archspec.train.recipe.mindcv import FLAGS, find_known_key
 from archspec.train.recipe.recipe import load_recipe
 from archspec.train.recipe.schedule import learning_rates
 
-CASES = Path(__file__).parents[1] / "cases" / "mindcv"
+CASES = Path(__file__).parents[2] / "cases" / "mindcv"
 DENSENETS = sorted(CASES.glob("densenet_*.yaml"))
 OTHERS = sorted({*CASES.glob("*.yaml")} - {*DENSENETS})
 
@@ -259,7 +259,7 @@ def line_of(name, flag):
 
 def test_the_page_has_a_line_for_each_flag():
     """Each is made from its row; RENEW_GOLDEN=1 writes them into the page."""
-    page = Path(__file__).parents[2] / "docs" / "from-mindcv.md"
+    page = Path(__file__).parents[3] / "docs" / "from-mindcv.md"
     before, heading, after = page.read_text(encoding="utf-8").partition("|---|---|---|\n")
     table, _, rest = after.partition("\n\n") if not after.startswith("\n") else ("", "", after[1:])
     made = "\n".join(line_of(name, flag) for name, flag in FLAGS.items())

@@ -19,7 +19,7 @@ from archspec.train.engine.compile_cache import FOLDER, SWITCH, CompileCache, ma
 from archspec.train.engine.compiled_graphs import drop_oldest, read_graph, write_graph
 from archspec.train.recipe.recipe import load_recipe
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TINY = ["block_config=[2, 2]", "growth_rate=4"]
 SHORT = ["epochs=1", "data.samples=256"]
 # Trains, and prints a digest of the last checkpoint and whether the step was compiled before.

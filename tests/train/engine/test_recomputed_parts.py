@@ -17,7 +17,7 @@ from archspec.spec.load import load_spec
 from archspec.train.recipe.recompute import KINDS
 from archspec.weights.formats.ckpt import read_checkpoint
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TINY = ["block_config=[3, 2]", "growth_rate=4"]
 DROPS = (
     "layer=[norm, activation, {conv: {width: 4k, kernel: 1}}, {dropout: {rate: 0.2}}, norm,"

@@ -24,7 +24,7 @@ from archspec.train.data.sources.source import Source
 from archspec.train.recipe.augmentation import ErasingRecipe, PolicyRecipe
 from archspec.train.recipe.recipe import load_recipe
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[4]
 CLOTHING = ROOT.parent / "shared" / "data" / "clothing"
 DIGITS = Preprocess((8, 8), 1, (78.0,), (96.0,), augment="affine")
 MIXING = Mixing(0.4, 1.0, 0.8, classes=12)

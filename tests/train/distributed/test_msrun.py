@@ -26,7 +26,7 @@ from archspec.train.distributed.nodes import Node
 from archspec.train.distributed.supervise import supervise
 from archspec.train.faults.watch import read_faults
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 MARK = "LAUNCH_TEST_MARK"
 
 WORKER = """

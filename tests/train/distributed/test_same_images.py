@@ -11,7 +11,7 @@ from archspec.train.distributed.msrun import launch_environment, msrun_command
 from archspec.train.distributed.ports import find_free_port
 from archspec.train.distributed.supervise import supervise
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 WORKER = """
 import json, sys
 from pathlib import Path

@@ -25,7 +25,7 @@ from archspec.train.data.images import image_files
 from archspec.train.data.images.image_files import read_image
 from archspec.train.data.sources.source import Source
 
-CLOTHING = Path(__file__).parents[3] / "shared" / "data" / "clothing"
+CLOTHING = Path(__file__).parents[4] / "shared" / "data" / "clothing"
 NOBODY = 65534
 
 

@@ -15,7 +15,7 @@ from archspec.train.data.images.policy_operations import Outside
 from archspec.train.recipe.augmentation import PolicyRecipe
 
 # Each result of torchvision's own classes (digest of the pixels) and its probability.
-RECORDED = json.loads((Path(__file__).parents[1] / "cases/policies.json").read_text())
+RECORDED = json.loads((Path(__file__).parents[3] / "cases/policies.json").read_text())
 PIXELS = np.array(RECORDED["pixels"], np.uint8)
 CASES = {
     "randaugment one": {"kind": "randaugment", "operations": 1, "magnitude": 3.0},

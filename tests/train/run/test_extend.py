@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from train.test_run_directory import SETTINGS
+from train.run.test_run_directory import SETTINGS
 
 from archspec.errors import SpecError, TrainingError
 from archspec.spec.load import load_spec

@@ -16,7 +16,7 @@ from slurm_cluster import start_cluster
 from archspec.train.cluster.job import Job
 from archspec.train.cluster.slurm import write_sbatch
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 IMAGENET = ("densenet121", "--data-dir", "my data/IMAGENET", "--device-target", "Ascend")
 TWO_MACHINES = Job("densenet121", IMAGENET, None, nodes=2, devices=8, cpus=96, resource="npu")
 JOBS = {

@@ -7,7 +7,7 @@ import signal
 import numpy as np
 import pytest
 from conftest import densenet, passed, refused, started, wait_until
-from train.test_run_directory import SETTINGS
+from train.run.test_run_directory import SETTINGS
 
 from archspec.errors import SpecError, TrainingError
 from archspec.spec.load import load_spec

@@ -99,5 +99,5 @@ def test_another_optimizer_at_the_rate_of_the_recipes_own_is_doubted(kind, usual
 def test_no_recipe_of_the_table_is_missing():
     """A file for each name."""
     names = {name for row in RECIPES.values() for name in (row.from_scratch, row.fine_tuning)}
-    folder = Path(__file__).parents[2] / "specs" / "recipes"
+    folder = Path(__file__).parents[3] / "specs" / "recipes"
     assert [name for name in names if not (folder / f"{name}.yaml").is_file()] == []
