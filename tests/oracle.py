@@ -8,6 +8,7 @@ and the conventions that PyTorch documents.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -89,38 +90,39 @@ class _Asked(dict[str, Array]):
 
 
 def shapes_of(kind: str, attrs: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of an operator's parameters; of what has a value for each channel its
-    formula tells which.
+    """Return the shapes of an operator's parameters: filters of what makes channels of others, as
+    its formula has them; of what has a value for each channel its formula tells which.
     """
-    if kind == "conv":
-        kernel = (attrs["kernel"], attrs["kernel"])
-        shapes = {
-            "weight": (
-                attrs["out_channels"],
-                attrs["in_channels"] // attrs.get("groups", 1),
-                *kernel,
-            )
-        }
-        return shapes | ({"bias": (attrs["out_channels"],)} if attrs.get("bias") else {})
-    if kind == "conv_transpose":
-        shapes = {
-            "weight": (
-                attrs["in_channels"],
-                attrs["out_channels"],
-                attrs["kernel"],
-                attrs["kernel"],
-            )
-        }
-        return shapes | ({"bias": (attrs["out_channels"],)} if attrs.get("bias") else {})
-    if kind == "dense":
-        shapes = {"weight": (attrs["out_channels"], attrs["in_channels"])}
-        return shapes | ({"bias": (attrs["out_channels"],)} if attrs.get("bias", True) else {})
+    if "in_channels" in attrs:
+        return _filters_of(kind, attrs)
     if "channels" not in attrs:
         return {}
     channels = attrs["channels"]
     asked = _Asked(channels)
     KINDS[kind]([np.ones((1, channels, 2, 2))], asked, attrs)
     return dict.fromkeys(asked, (channels,))
+
+
+def _filters_of(kind: str, attrs: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """What slides a window has no bias where it says nothing of one, since a norm follows it."""
+    ins, outs, groups = attrs["in_channels"], attrs["out_channels"], attrs.get("groups", 1)
+    slides = "kernel" in attrs
+    window = (attrs["kernel"],) * 2 if slides else ()
+    sizes = (outs, ins // groups) if _has_filters_by_output(kind, slides) else (ins, outs // groups)
+    bias = {"bias": (outs,)} if attrs.get("bias", not slides) else {}
+    return {"weight": (*sizes, *window), **bias}
+
+
+@cache
+def _has_filters_by_output(kind: str, slides: bool) -> bool:
+    """Whether the formula takes filters of 3 outputs and 2 inputs, and not the other way round."""
+    pixels = (1, 1) if slides else ()
+    attrs = {"in_channels": 2, "out_channels": 3, "kernel": 1, "stride": 1, "padding": 0}
+    try:
+        KINDS[kind]([np.ones((1, 2, *pixels))], {"weight": np.ones((3, 2, *pixels))}, attrs)
+    except ValueError:
+        return False
+    return True
 
 
 def _windows(x: Array, attrs: Mapping[str, Any], filler: float) -> Array:

@@ -53,6 +53,14 @@ def _make_call(text: str) -> MindSpore:
     return MindSpore(call=text, is_inline=True)
 
 
+def _relu_of_no_slope(attrs: Attrs) -> str:
+    return "" if attrs["slope"] else "relu"
+
+
+def _is_straight(attrs: Attrs, channels: int) -> bool:
+    return bool(attrs["slope"] == 1)
+
+
 def _elu_call(attrs: Attrs, ins: str) -> Mapping[str, str]:
     """MindSpore's own knows an alpha of 1 alone."""
     if attrs["alpha"] == 1:
@@ -173,6 +181,8 @@ ROWS = (
         about="slope x where x < 0",
         other_names=("lrelu",),
         other_keys={"negative_slope": "slope"},  # torch
+        same_as=_relu_of_no_slope,
+        is_idle=_is_straight,
         required=("slope",),
         settings={"slope": 0.01},
         mindir={"Maximum": nodes.read_larger_than_a_share},

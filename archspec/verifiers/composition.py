@@ -102,8 +102,8 @@ def _compare_attributes(op: Op, attrs: Mapping[str, Any]) -> Iterator[Diagnostic
             yield Diagnostic("G010", f"{name} (={found}) must be {wanted}", op.name)
 
 
-BYPASS = -1
-"""The number of what bypasses a block's layers."""
+BYPASS, AGGREGATED = -1, -2
+"""The numbers of what bypasses a block's layers, and of what is made of all that it gathers."""
 
 
 def _check_joins(
@@ -134,18 +134,22 @@ def _check_joins(
 def _number_values(
     graph: Graph, block: Region, found: Mapping[str, Ports]
 ) -> dict[str, tuple[int, ...]]:
-    """The sources that a block's values stand for: 0 is its input, then its layers, aggregated."""
+    """The sources that a block's values stand for: 0 is its input, then come its layers."""
     sources: dict[str, tuple[int, ...]] = dict.fromkeys(found[block.name].entering, (0,))
     for number, layer in enumerate(layers_of(graph, block), start=1):
         sources |= dict.fromkeys(found[layer.name].leaving, (number,))
     for region in graph.regions_of("aggregation", block.name):
-        sources |= dict.fromkeys(found[region.name].leaving, (block.attrs["num_layers"] + 1,))
+        sources |= dict.fromkeys(found[region.name].leaving, (AGGREGATED,))
     return sources
 
 
 def _check_join(op: Op, joined: tuple[int, ...], bypass: str | None) -> Iterator[Diagnostic]:
     if len({*joined}) < len(joined):
         message = f"joins sources {_format_numbers(joined)}, must join each once"
+        yield Diagnostic("G010", message, op.name)
+    if AGGREGATED in joined and {*joined} - {AGGREGATED, BYPASS}:
+        numbers = _format_numbers(tuple(number for number in joined if number >= 0))
+        message = f"joins sources {numbers} beside the aggregation, which is made of all of them"
         yield Diagnostic("G010", message, op.name)
     wrong_places = joined[:-1] if bypass == "last" else joined[1:]
     if BYPASS in wrong_places:

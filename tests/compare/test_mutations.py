@@ -6,37 +6,52 @@ operator, its region, or what reads it.
 """
 
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 import pytest
+from operators.special_values import values_of
 
+from archspec.compare.row_facts import count_channels
 from archspec.errors import Diagnostic
 from archspec.graph.build import build_graph
 from archspec.graph.digest import structure_digest
 from archspec.graph.ir import Graph, Op, Region
+from archspec.operators.operator import DERIVED
+from archspec.operators.table import OPERATORS, ROWS, attribute
 from archspec.spec.load import load_spec
 from archspec.verifiers.verify import VERIFIERS, verify
 
+DIGITS, GATES = "densenetbc_digits", "gates, groups and skips"
 SMALL = {"input.height": 96, "input.width": 96}
+FEW_LAYERS = {**SMALL, "block_config": [3, 5, 4, 3]}
+
+
+def shortened(name: str, most: int) -> Graph:
+    """A shipped network whose blocks have so many layers at most: each mutant is proved anew."""
+    blocks = [block.layers for block in load_spec(name).blocks]
+    layers = {f"blocks.{at}.layers": most for at, count in enumerate(blocks) if count > most}
+    return build_graph(load_spec(name, SMALL | layers))
+
+
 GRAPHS = {
-    **{name: build_graph(load_spec(name)) for name in ("densenetbc_digits", "densenet121")},
-    **{
-        name: build_graph(load_spec(name, SMALL))
-        for name in ("hardnet68", "vovnet39", "peleenet", "fcdensenet103", "cspdensenet121")
-    },
+    DIGITS: build_graph(load_spec(DIGITS)),
+    "densenet121": build_graph(load_spec("densenet121", FEW_LAYERS)),
+    **{name: build_graph(load_spec(name, SMALL)) for name in ("hardnet68", "vovnet39")},
+    **{name: shortened(name, 4) for name in ("peleenet", "fcdensenet103", "cspdensenet121")},
     "a backbone": build_graph(
-        load_spec("densenet121", {**SMALL, "features": [1, 4], "head": "none"})
+        load_spec("densenet121", {**FEW_LAYERS, "features": [1, 4], "head": "none"})
     ),
-    "gates, groups and skips": build_graph(load_spec(Path(__file__).parent / "gates.yaml")),
+    GATES: build_graph(load_spec(Path(__file__).parent / "gates.yaml")),
     "layers of their own": build_graph(load_spec(Path(__file__).parent / "own_layers.yaml")),
 }
-DIGITS, GATES = "densenetbc_digits", "gates, groups and skips"
 CONCATS = "concat"
-WINDOWS = ("conv", "max_pool", "avg_pool", "conv_transpose", "blur_pool")
+WINDOWS = [kind for kind, row in OPERATORS.items() if "kernel" in row.required]
+COUNTED = [kind for kind, row in OPERATORS.items() if not DERIVED.isdisjoint(row.required)]
+"""Kinds that declare how many channels they read."""
 
 
 @dataclass(frozen=True)
@@ -93,25 +108,10 @@ def refitted(broken: Mutant | None) -> Mutant | None:
     width: dict[str, int] = {}
     for op in broken.graph.ops.values():
         reads = [width[source] for source in op.inputs]
-        declared = DECLARED.get(op.kind)
-        ops[op.name] = with_attrs(op, **{declared: sum(reads)}) if declared else op
-        width[op.name] = op.attrs["shape"][0] if op.kind == "input" else given(op, reads)
+        declared = dict.fromkeys(DERIVED & op.attrs.keys(), sum(reads))
+        ops[op.name] = with_attrs(op, **declared) if declared else op
+        width[op.name] = op.attrs["shape"][0] if op.kind == "input" else count_channels(op, width)
     return Mutant(broken.what, replace(broken.graph, ops=ops), broken.touched)
-
-
-NORMS = ("batch_norm", "layer_norm", "group_norm", "prelu")
-DECLARED = {
-    **dict.fromkeys(("conv", "conv_transpose", "dense"), "in_channels"),
-    **dict.fromkeys(NORMS, "channels"),
-}
-
-
-def given(op: Op, reads: list[int]) -> int:
-    """Channels that an operator gives."""
-    if op.kind == "slice":
-        return int(op.attrs["stop"] - op.attrs["start"])
-    usual = reads[0] if op.kind in ("add", "multiply") else sum(reads)
-    return int(op.attrs.get("out_channels", usual))
 
 
 def drop_an_edge_and_refit(graph: Graph, rng: random.Random) -> Mutant | None:
@@ -177,7 +177,7 @@ def reorder_a_concat(graph: Graph, rng: random.Random) -> Mutant | None:
 
 def change_a_width(graph: Graph, rng: random.Random) -> Mutant:
     """Channels in, out or normalised, declared differently in one operator alone."""
-    op = pick(graph, rng, "conv", "batch_norm", "dense")
+    op = pick(graph, rng, *COUNTED)
     name = rng.choice([name for name in op.attrs if name.endswith("channels")])
     value = rng.choice([1, -1, 2 * op.attrs[name], 7 * op.attrs[name]])
     changed = with_attrs(op, **{name: op.attrs[name] + value})
@@ -228,47 +228,30 @@ def change_a_window(graph: Graph, rng: random.Random) -> Mutant:
 
 
 def change_a_setting(graph: Graph, rng: random.Random) -> Mutant:
-    """What changes no shape at all: eps, momentum, groups, the kind of an activation or a pool."""
-    op = pick(graph, rng, *{op.kind for op in graph.ops.values()} & set(SETTINGS))
-    return mutant("setting", graph, [rng.choice(SETTINGS[op.kind](op))])
+    """What a spec says: eps, momentum, groups, the kind of an activation or a pool."""
+    one_of_each = {op.kind: op for op in graph.ops.values()}
+    op = pick(graph, rng, *(kind for kind, op in one_of_each.items() if any(others_of(op))))
+    return mutant("setting", graph, [rng.choice([*others_of(op)])])
 
 
-SETTINGS: Mapping[str, Callable[[Op], list[Op]]] = {
-    "batch_norm": lambda op: [
-        with_attrs(op, eps=1e-3),
-        with_attrs(op, momentum=0.99),
-        replace(op, kind="layer_norm"),
-    ],
-    "layer_norm": lambda op: [with_attrs(op, eps=1e-3)],
-    "group_norm": lambda op: [with_attrs(op, eps=1e-3), with_attrs(op, groups=1)],
-    "conv": lambda op: [
-        with_attrs(op, groups=op.attrs.get("groups", 1) + 1),
-        with_attrs(op, bias=not op.attrs.get("bias", False)),
-    ],
-    "conv_transpose": lambda op: [with_attrs(op, bias=not op.attrs.get("bias", False))],
-    "dense": lambda op: [with_attrs(op, bias=not op.attrs.get("bias", True))],
-    "relu": lambda op: [
-        replace(op, kind="gelu"),
-        replace(op, kind="relu6"),
-        replace(op, kind="dropout", attrs={"rate": 0.5}),
-    ],
-    "relu6": lambda op: [replace(op, kind="relu")],
-    "gelu": lambda op: [replace(op, kind="silu")],
-    "sigmoid": lambda op: [replace(op, kind="hard_sigmoid")],
-    "leaky_relu": lambda op: [with_attrs(op, slope=0.2)],
-    "prelu": lambda op: [with_attrs(op, slope=0.3)],
-    "dropout": lambda op: [with_attrs(op, rate=0.7)],
-    "max_pool": lambda op: [
-        replace(op, kind="avg_pool"),
-        with_attrs(op, ceil=not op.attrs.get("ceil", False)),
-    ],
-    "avg_pool": lambda op: [
-        replace(op, kind="max_pool"),
-        with_attrs(op, ceil=not op.attrs.get("ceil", False)),
-    ],
-    "blur_pool": lambda op: [replace(op, kind="avg_pool"), with_attrs(op, kernel=5, padding=2)],
-    "upsample": lambda op: [with_attrs(op, mode="nearest"), with_attrs(op, factor=3)],
-    "shuffle": lambda op: [with_attrs(op, groups=2)],
+def others_of(op: Op) -> Iterator[Op]:
+    """The operator with one setting of another value that the language has, or of another kind of
+    its family that has the same settings.
+    """
+    row = OPERATORS[op.kind]
+    for name in row.said:
+        now = attribute(op.kind, op.attrs, name)
+        values = [value for value in values_of(op.kind, name) if type(value) is type(now)]
+        yield from (with_attrs(op, **{name: value}) for value in values if value != now)
+    alike = [other for other in ROWS if other.family == row.family != ""]
+    same = [other.kind for other in alike if {*other.required} == {*row.required}]
+    yield from (replace(op, kind=kind) for kind in same if kind != op.kind)
+    yield from BESIDE.get(op.kind, lambda op: [])(op)
+
+
+BESIDE: Mapping[str, Callable[[Op], list[Op]]] = {
+    "batch_norm": lambda op: [replace(op, kind="layer_norm")],
+    "relu": lambda op: [replace(op, kind="dropout", attrs={"rate": 0.5})],
     "slice": lambda op: [
         with_attrs(op, start=op.attrs["start"] + 1, stop=op.attrs["stop"] + 1),
         with_attrs(op, stop=op.attrs["stop"] - 1),
@@ -276,6 +259,7 @@ SETTINGS: Mapping[str, Callable[[Op], list[Op]]] = {
     "crop": lambda op: [with_attrs(op, corner=tuple(at + 1 for at in op.attrs["corner"]))],
     "multiply": lambda op: [replace(op, kind="add"), replace(op, inputs=op.inputs[::-1])],
 }
+"""Examples of what no setting says: of places, and of kinds that are unlike. A row needs none."""
 
 
 def move_the_border_of_a_bypass(graph: Graph, rng: random.Random) -> Mutant | None:
@@ -453,7 +437,7 @@ def told_at(graph: Graph, changed: str) -> Iterable[str]:
     """What reads a changed operator, and where that takes whatever it gets, what reads that."""
     for op in readers(graph, changed):
         yield op.name
-        if op.kind not in ("conv", "conv_transpose", "dense", "concat"):
+        if op.kind != CONCATS and "out_channels" not in op.attrs:
             yield from told_at(graph, op.name)
 
 

@@ -3,17 +3,24 @@
 from collections.abc import Iterator
 
 import networkx as nx
+import oracle
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from operators.example_values import is_sum
+from operators.examples import READING, READING_NAMES
 
 from archspec.graph.build import build_graph
 from archspec.graph.connections import derive_connections, derive_ports, layers_of
 from archspec.graph.ir import Graph, Op, Region
+from archspec.operators.operator import Attrs
 from archspec.spec.load import load_spec
 from archspec.spec.spec import Spec
 
-NEW_FEATURES = {"conv", "dense", "input"}
+
+def makes_features(op: Op) -> bool:
+    """By filters, or of nothing."""
+    return not op.inputs or "weight" in oracle.shapes_of(op.kind, op.attrs)
 
 
 @st.composite
@@ -49,7 +56,7 @@ def searched(graph: Graph, block: str) -> Iterator[set[int]]:
     """
     layers = [inside(graph, layer.name) for layer in graph.regions_of("dense_layer", block)]
     free = inside(graph, block) - set().union(*layers)
-    passing = {name for name in free if graph.ops[name].kind not in NEW_FEATURES}
+    passing = {name for name in free if not makes_features(graph.ops[name])}
     starts = [
         border(graph, block)[0],
         *(border(graph, layer.name)[1] for layer in layers_of_block(graph, block)),
@@ -144,13 +151,15 @@ def hand_made(*middle: Op, reads: str) -> Graph:
     return Graph.of("hand", ops, regions)
 
 
-@pytest.mark.parametrize(
-    "kind", ["relu", "dropout", "avg_pool", "max_pool", "batch_norm", "concat", "gelu"]
-)
-def test_a_connection_runs_through_what_only_carries_features(kind: str) -> None:
-    """Norm, activation, pooling, dropout and concatenation do not break a direct connection."""
-    graph = hand_made(Op("middle", kind, ("first",), {}, "block"), reads="middle")
-    assert derive_connections(graph)[0].sources == ((0,), (1,))
+@pytest.mark.parametrize(("kind", "attrs"), READING, ids=READING_NAMES)
+def test_a_connection_runs_through_what_only_carries_features(kind: str, attrs: Attrs) -> None:
+    """Norm, activation, pooling, dropout and concatenation do not break a direct connection; what
+    filters does, and so does what adds.
+    """
+    middle = Op("middle", kind, ("first",), attrs, "block")
+    breaks = makes_features(middle) or is_sum(kind)
+    found = derive_connections(hand_made(middle, reads="middle"))[0]
+    assert found.sources == ((0,), () if breaks else (1,))
 
 
 def test_a_convolution_on_the_way_breaks_a_direct_connection() -> None:

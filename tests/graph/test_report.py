@@ -3,6 +3,7 @@
 import json
 
 import networkx as nx
+import oracle
 import pytest
 
 from archspec.graph.build import build_graph
@@ -58,9 +59,8 @@ def test_depth_is_the_longest_way_through_weights(name: str) -> None:
     with weights counts 1.
     """
     graph = built(name)
-    weighty = {
-        op.name for op in graph.ops.values() if op.kind in {"conv", "conv_transpose", "dense"}
-    }
+    tensors = oracle.shapes(graph.ops.values())
+    weighty = {name for name in graph.ops if f"{name}.weight" in tensors}
     weighted = nx.DiGraph()
     weighted.add_weighted_edges_from((a, b, int(b in weighty)) for a, b in graph.digraph.edges)
     assert report(graph).depth == nx.dag_longest_path_length(weighted)

@@ -8,6 +8,7 @@ import oracle
 from operators.examples import EXAMPLES, Shape, default_of, read_by
 
 from archspec.graph.ir import Op
+from archspec.operators.table import JOINS
 
 Array = Any
 
@@ -50,3 +51,16 @@ def changes_numbers(kind: str, name: str) -> bool:
     except ValueError:  # groups that do not divide the channels
         return True
     return made.shape != other.shape or not np.array_equal(made, other)
+
+
+def is_sum(kind: str) -> bool:
+    """Each value of a join is a sum of several, times whatever is fixed: the values of sums are
+    sums.
+    """
+    if kind not in JOINS:
+        return False
+    first, second = drawn(kind), drawn(kind, np.cos)
+    both = [x + y for x, y in zip(first, second, strict=True)]
+    made, more = computed(kind, {}, first), computed(kind, {}, second)
+    is_of_several = made.shape[1] < sum(x.shape[1] for x in first)
+    return is_of_several and np.allclose(computed(kind, {}, both), made + more)

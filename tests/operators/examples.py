@@ -5,7 +5,7 @@ one that is read for another, or lost on its way, is seen; and what it reads, hi
 from collections.abc import Mapping
 from typing import Any
 
-from archspec.graph.ir import Op
+from archspec.graph.ir import Graph, Op
 from archspec.operators.shape_rules import ShapeFault
 from archspec.operators.table import JOINS, OPERATORS, ROWS, norm_name
 
@@ -135,6 +135,18 @@ def network_of(kind: str, attrs: Attrs, *read: Shape) -> list[Op]:
     return [*ops, Op("made", kind, tuple(inputs), attrs)]
 
 
+def together(cases: list[tuple[str, Attrs]]) -> Graph:
+    """One network of an image and of all of these, each an output of its own."""
+    found = [Op("x", "input", (), {"shape": MAP})]
+    for number, (kind, attrs) in enumerate(cases):
+        _, *ops = network_of(kind, attrs)
+        names = {op.name: f"{op.name}of{number}" for op in ops}
+        for op in ops:
+            inputs = tuple(names.get(source, source) for source in op.inputs)
+            found.append(Op(names[op.name], op.kind, inputs, op.attrs))
+    return Graph.of("all", found)
+
+
 def default_of(kind: str, name: str) -> Any:
     """What an attribute is where a spec says nothing of it; None where that is no one value."""
     row = OPERATORS[kind]
@@ -147,12 +159,13 @@ def step_of(kind: str) -> dict[str, Any]:
     """The step of a spec that says a kind's first example; of norms, activations, joins too."""
     if kind in JOINS:
         others = enumerate(read_by(kind)[1:], start=1)
-        branches = [[_say(*making(shape, number))] for number, shape in others]
+        branches = [[say(*making(shape, number))] for number, shape in others]
         return {"branches": {"join": kind, "of": [[], *branches]}}
-    return _say(kind, EXAMPLES[kind][0])
+    return say(kind, EXAMPLES[kind][0])
 
 
-def _say(kind: str, attrs: Attrs) -> dict[str, Any]:
+def say(kind: str, attrs: Attrs) -> dict[str, Any]:
+    """The step of a spec that says an operator with these attributes."""
     row = OPERATORS[kind]
     said = {setting: attrs[name] for name, setting in row.said.items() if name in attrs}
     if row.step is None:

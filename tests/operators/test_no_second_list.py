@@ -4,11 +4,13 @@ anywhere in the package: a new operator would be missing in it, and nobody would
 
 import ast
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import pytest
+from operators.examples import ALL
 
 from archspec.operators.table import JOINS, NORMS, OPERATORS, ROWS, norm_name
 
@@ -31,6 +33,8 @@ WORDS = {
 }
 """What files call operators, and where alone a format's own notation stands."""
 ATTRIBUTES = {name for row in ROWS for name in (*row.required, *row.defaults, *row.settings)}
+ROLES = {role for kind, attrs in ALL for role in OPERATORS[kind].tensors(attrs)}
+"""What weights are called: a setting may be called so too, as a softplus has a beta."""
 APART = {
     "archspec/weights/pairing/grouping.py": "a file of weights tells no kinds: these are groups of"
     " tensors by their dimensions, into which whatever there is falls",
@@ -156,7 +160,7 @@ def lists_of_attributes(source: str) -> list[tuple[int, list[str]]]:
     for node in nodes_of(source):
         is_own = isinstance(node, ast.Dict) or is_call(node, "dict")
         words = [] if is_own else collected(node)
-        if len(words) > 1 and {*words} <= ATTRIBUTES:
+        if len(words) > 1 and {*words} <= ATTRIBUTES and not {*words} <= ROLES:
             found.append((node.lineno, words))
     return found
 
@@ -302,3 +306,12 @@ def test_what_is_no_list_is_left_alone(source: str) -> None:
     """
     assert lists(source) == lists_of_attributes(source) == defaults(source) == []
     assert asked_by_name(source) == []
+
+
+def test_weights_may_be_called_as_settings_of_some_operator_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A list of them is none of attributes, nor is what is asked of weights a default."""
+    monkeypatch.setattr(sys.modules[__name__], "ATTRIBUTES", ATTRIBUTES | {"gamma", "beta"})
+    assert lists_of_attributes('SCALE_AND_SHIFT = ("gamma", "beta")') == []
+    assert lists_of_attributes('MIXED = ("gamma", "eps")') != []

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import oracle
 import pytest
-from operators.example_values import changes_numbers, computed, drawn, weights_of
+from operators.example_values import changes_numbers, computed, drawn, is_sum, weights_of
 from operators.examples import EXAMPLES, MAP, READING, READING_NAMES, network_of, read_by
 
 from archspec.graph.ir import Graph
-from archspec.operators.table import JOINS, OPERATORS
+from archspec.operators.table import OPERATORS
 from archspec.writers.onnx.model import make_onnx
 
 Array = Any
@@ -53,20 +53,11 @@ def test_logits_stay_logits_behind_what_neither_bends_nor_evens_them_out(
     assert row.keeps_logits == keeps
 
 
-def is_sum(kind: str) -> bool:
-    """Each value is a sum of several, times whatever is fixed: the values of sums are sums."""
-    first, second = drawn(kind), drawn(kind, np.cos)
-    both = [x + y for x, y in zip(first, second, strict=True)]
-    made, more = computed(kind, {}, first), computed(kind, {}, second)
-    is_of_several = made.shape[1] < sum(x.shape[1] for x in first)
-    return is_of_several and np.allclose(computed(kind, {}, both), made + more)
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_new_features_are_made_by_filters_and_sums_alone(kind: str) -> None:
     """Everything else passes features on: a direct connection runs through it."""
     row = OPERATORS[kind]
-    assert row.carries == (not row.has_filters and not (kind in JOINS and is_sum(kind)))
+    assert row.carries == (not row.has_filters and not is_sum(kind))
 
 
 @pytest.mark.parametrize(("kind", "attrs"), READING, ids=READING_NAMES)

@@ -65,8 +65,8 @@ LAYERS: Document = {
     ],
     "activations": [
         {"activation": {"kind": "leaky_relu", "slope": 0.3}},
-        *activations(*(kind for kind in ACTIVATIONS if kind != "leaky_relu")),
-        *(step_of(kind) for kind in SET if kind not in ("leaky_relu", "prelu")),
+        *activations(*ACTIVATIONS),
+        *(step_of(kind) for kind in SET),
         {"norm": {"kind": "group", "groups": 2, "eps": 0.001}},
         CONV,
     ],

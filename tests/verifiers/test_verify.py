@@ -124,6 +124,15 @@ def test_a_connection_that_is_missing_is_told_by_layer() -> None:
     ]
 
 
+def test_a_layer_that_is_joined_beside_the_aggregation_is_told() -> None:
+    """What gathers all layers has it already; that the widths behind it fit is no excuse."""
+    graph = build_graph(load_spec("cspdensenet121"))
+    fuse = graph.ops["features.denseblock1.fuse"]
+    inputs = (*fuse.inputs, "features.denseblock1.denselayer3.conv2")
+    found = map(str, verify(graph.with_op(replace(fuse, inputs=inputs))))
+    assert f"{fuse.name} G010 joins sources 3 beside the aggregation, which" in "; ".join(found)
+
+
 def test_nested_joins_in_order_are_as_good_as_flat_ones() -> None:
     """Keras joins one layer after the other:
     the same channels in the same order, so the proof holds.

@@ -19,13 +19,19 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy import signal
 from writers import operator_networks
+from writers.together import (
+    assert_each_computes_what_its_graph_says,
+    filled,
+    images_for,
+    in_groups,
+)
 
 from archspec.errors import GraphError
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
-from archspec.writers.mindspore.create_model import create_network, import_text
+from archspec.writers.mindspore.create_model import import_text
 from archspec.writers.mindspore.module import write_module
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -113,43 +119,28 @@ def ms() -> Iterator[Any]:
     mindspore.set_context(mode=mindspore.PYNATIVE_MODE)
 
 
-def filled(ms: Any, graph: Graph, seed: int = 0) -> tuple[Any, dict[str, Any]]:
-    """The emitted network with random weights and statistics, and these."""
-    network, parameters = create_network(graph), oracle.random_parameters(graph.ops.values(), seed)
-    given_ones = {name: ms.Parameter(value, name=name) for name, value in parameters.items()}
-    assert ms.load_param_into_net(network, given_ones) == ([], [])
-    return network, parameters
-
-
-def images_for(graph: Graph, batch: int = 2) -> Any:
-    shape = graph.ops[graph.inputs[0]].attrs["shape"]
-    return (
-        np.random.default_rng(1).normal(0, 4, (batch, *shape)).astype(np.float32)
-    )  # relu6 has to cut
-
-
 def run(ms: Any, network: Any, images: Any, mode: int) -> Any:
     ms.set_context(mode=mode)
     return network.set_train(False)(ms.Tensor(images)).asnumpy()
 
 
-def same_in_both_modes_and_near_the_oracle(ms: Any, graph: Graph, images: Any) -> None:
-    network, parameters = filled(ms, graph)
-    eager = run(ms, network, images, ms.PYNATIVE_MODE)
-    compiled = run(ms, network, images, ms.GRAPH_MODE)
-    expected = oracle.forward(graph.ops.values(), parameters, images)
-    assert oracle.distance(eager, expected) <= TOLERANCE
-    assert oracle.distance(compiled, expected) <= TOLERANCE
-    assert np.array_equal(eager, compiled)
+@pytest.mark.parametrize("cases", in_groups([*CASES], 8), ids=", ".join)
+def test_small_networks_compute_what_their_graphs_say(ms: Any, cases: list[str]) -> None:
+    """With weights and statistics that hide nothing."""
+    graphs = {case: graph_of(**CASES[case]) for case in cases}
+    assert_each_computes_what_its_graph_says(ms, graphs, TOLERANCE, is_compiled=False)
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_a_small_network_computes_what_its_graph_says(ms: Any, case: str) -> None:
-    """Graph mode, PyNative and a NumPy forward agree,
-    with weights and statistics that hide nothing.
-    """
-    graph = graph_of(**CASES[case])
-    same_in_both_modes_and_near_the_oracle(ms, graph, images_for(graph))
+COMPILED = ("templates mixed", "layers of other steps", "dropout after each convolution")
+
+
+@pytest.mark.parametrize(
+    "cases", [COMPILED, pytest.param([*CASES], marks=pytest.mark.slow)], ids=["some", "all"]
+)
+def test_small_networks_are_compiled_to_what_their_graphs_say(ms: Any, cases: list[str]) -> None:
+    """Graph mode, PyNative and a NumPy forward agree."""
+    graphs = {case: graph_of(**CASES[case]) for case in cases}
+    assert_each_computes_what_its_graph_says(ms, graphs, TOLERANCE)
 
 
 def test_the_small_networks_tell_activations_apart() -> None:
@@ -166,7 +157,7 @@ def test_the_small_networks_tell_activations_apart() -> None:
 def test_densenet121_computes_what_its_graph_says(ms: Any) -> None:
     """The whole network at 64 x 64, in both modes."""
     graph = build_graph(load_spec("densenet121", ["input.height=64", "input.width=64"]))
-    same_in_both_modes_and_near_the_oracle(ms, graph, images_for(graph))
+    assert_each_computes_what_its_graph_says(ms, {graph.name: graph}, TOLERANCE)
 
 
 def test_the_stems_max_pool_does_not_take_its_padding_for_features(ms: Any) -> None:
@@ -262,14 +253,23 @@ def graphs(draw: Any) -> Graph:
         reject()
 
 
-@settings(max_examples=40, derandomize=True, database=None)
-@given(graph=graphs())
-def test_any_spec_gives_a_right_and_readable_module(
-    ms: Any, graph: Graph, as_ruff_has_it: Any
-) -> None:
+def test_any_spec_gives_a_right_and_readable_module(ms: Any, as_ruff_has_it: Any) -> None:
     """Parameters are the graph's by name and shape, logits the oracle's,
     the text as ruff would have it.
     """
+    texts = list[str]()
+
+    @settings(max_examples=40, derandomize=True, database=None)
+    @given(graph=graphs())
+    def try_one(graph: Graph) -> None:
+        assert_is_right(ms, graph)
+        texts.append(write_module(graph))
+
+    try_one()
+    as_ruff_has_it(*texts)
+
+
+def assert_is_right(ms: Any, graph: Graph) -> None:
     network, parameters = filled(ms, graph)
     found = {parameter.name: parameter.shape for parameter in network.get_parameters()}
     assert found == oracle.shapes(graph.ops.values())
@@ -281,8 +281,6 @@ def test_any_spec_gives_a_right_and_readable_module(
     images = images_for(graph)
     expected = oracle.forward(graph.ops.values(), parameters, images)
     assert oracle.distance(run(ms, network, images, ms.PYNATIVE_MODE), expected) <= TOLERANCE
-    text = write_module(graph)
-    as_ruff_has_it(text)
 
 
 def hidden_settings(ms: Any, network: Any) -> dict[str, float]:

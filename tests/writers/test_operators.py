@@ -7,34 +7,29 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-import oracle
 import pytest
+from operators.examples import READING, together
 from writers.operator_networks import CASES, IN_TEST_MODULE, OF_TRAINING, graph_of
+from writers.together import assert_each_computes_what_its_graph_says, in_groups
 
 from archspec.operators.table import OPERATORS
 from archspec.runtime import prepare
-from archspec.writers.mindspore.create_model import create_network
 from archspec.writers.mindspore.module import write_module
 
 TOLERANCE = 1e-5
-BESIDE_TORCH = (
-    "elu",
-    "elu of another alpha",
-    "mish",
-    "tanh",
-    "softplus",
-    "sharper softplus",
-    "hard tanh",
-    "instance norm",
-    "rms norm",
-    "scales of vectors",
-    "maxima of all pixels",
-    "bilinear with aligned corners",
+WIRED = (
+    "variables called as functions",
+    "named steps",
+    "residual",
+    "uneven growth",
+    "shares of the input",
+    "skips",
+    "layers of two widths",
+    "rule edges",
 )
-"""test_operators_of_torch.py has these operators in both modes: networks of them are slow."""
-OTHERS = [case for case in CASES if case not in BESIDE_TORCH]
-SLOW = [pytest.param(case, marks=pytest.mark.slow) for case in BESIDE_TORCH]
+"""What the text writes as loops, classes or values of its own: these are compiled in each run."""
+OTHERS = [case for case in CASES if case not in WIRED]
+SLOW = [pytest.param(cases, marks=pytest.mark.slow) for cases in in_groups(OTHERS, 4)]
 
 
 @pytest.fixture(scope="module")
@@ -46,38 +41,26 @@ def ms() -> Iterator[Any]:
     mindspore.set_context(mode=mindspore.PYNATIVE_MODE)
 
 
-def outputs(ms: Any, network: Any, images: Any, mode: int) -> list[Any]:
-    ms.set_context(mode=mode)
-    made = network.set_train(False)(ms.Tensor(images))
-    return [each.asnumpy() for each in (made if isinstance(made, tuple) else (made,))]
-
-
-@pytest.mark.parametrize("case", [*OTHERS, *SLOW])
-def test_a_network_of_it_computes_what_its_graph_says(
-    ms: Any, case: str, as_ruff_has_it: Any
+@pytest.mark.parametrize("cases", in_groups([*CASES], 16), ids=", ".join)
+def test_each_network_computes_what_its_graph_says(
+    ms: Any, cases: list[str], as_ruff_has_it: Any
 ) -> None:
-    """Equal bits in both modes, near the NumPy forward;
-    parameters by the graph's names; a text as ruff has it.
-    """
-    graph = graph_of(**CASES[case])
-    network, parameters = create_network(graph), oracle.random_parameters(graph.ops.values(), 0)
-    given = {name: ms.Parameter(value, name=name) for name, value in parameters.items()}
-    assert ms.load_param_into_net(network, given) == ([], [])
-    images = (
-        np.random.default_rng(1)
-        .normal(0, 4, (2, *graph.ops["input"].attrs["shape"]))
-        .astype(np.float32)
-    )
-    made = dict(zip(graph.ops, oracle.values(graph.ops.values(), parameters, images), strict=True))
-    eager, compiled = (
-        outputs(ms, network, images, mode) for mode in (ms.PYNATIVE_MODE, ms.GRAPH_MODE)
-    )
-    for name, one, other in zip(graph.outputs, eager, compiled, strict=True):
-        assert oracle.distance(one, made[name]) <= TOLERANCE
-        assert oracle.distance(other, made[name]) <= TOLERANCE
-        assert np.array_equal(one, other)
-    text = write_module(graph)
-    as_ruff_has_it(text)
+    """Near the NumPy forward; parameters by the graph's names; a text as ruff has it."""
+    graphs = {case: graph_of(**CASES[case]) for case in cases}
+    assert_each_computes_what_its_graph_says(ms, graphs, TOLERANCE, is_compiled=False)
+    as_ruff_has_it(*map(write_module, graphs.values()))
+
+
+@pytest.mark.parametrize("cases", [*in_groups(WIRED, 4), *SLOW], ids=", ".join)
+def test_each_network_is_compiled_to_what_its_graph_says(ms: Any, cases: list[str]) -> None:
+    """Equal bits in both modes. Operators by themselves the test below has."""
+    graphs = {case: graph_of(**CASES[case]) for case in cases}
+    assert_each_computes_what_its_graph_says(ms, graphs, TOLERANCE)
+
+
+def test_each_kind_is_compiled_to_what_its_row_says(ms: Any) -> None:
+    """All examples in one network: equal bits in both modes."""
+    assert_each_computes_what_its_graph_says(ms, {"all": together(READING)}, TOLERANCE)
 
 
 def test_every_kind_of_operator_stands_in_one_of_these_networks() -> None:
