@@ -18,7 +18,7 @@ from archspec.compare.compare import Comparison, compare
 from archspec.errors import ModelFileError
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph, Op
-from archspec.operators.table import ACTIVATIONS, OPERATORS
+from archspec.operators.table import ACTIVATIONS, GLOBAL_POOLS, OPERATORS
 from archspec.readers.mindir.read import read_mindir
 from archspec.runtime import prepare
 from archspec.spec.catalogue import shipped
@@ -196,9 +196,20 @@ VECTORS: Document = {
     ],
 }
 UNSAID = ("batch_norm", "concat")
-TRANSITIONS["larger"] += [
-    step for _, step in steps_beside(OPERATORS_OF_ALL_KINDS, WIRING, VECTORS, UNSAID)
-]
+BESIDE = steps_beside(OPERATORS_OF_ALL_KINDS, WIRING, VECTORS, UNSAID)
+TRANSITIONS["larger"] += [step for kind, step in BESIDE if kind not in GLOBAL_POOLS]
+
+
+def as_vector(step: Document) -> Document:
+    """The step of a pool over all pixels, which may keep the map, without them."""
+    ((name, said),) = step.items()
+    return {name: {key: value for key, value in said.items() if key != "keep"}}
+
+
+for kind, step in BESIDE:
+    if kind in GLOBAL_POOLS:
+        last = VECTORS["stem"].pop()
+        VECTORS["stem"].append({"branches": {"of": [[last], [as_vector(step)]]}})
 ALIKE: Document = {
     "name": "alike",
     "input": {"channels": 2, "height": 8, "width": 8},
