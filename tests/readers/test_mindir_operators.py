@@ -200,16 +200,15 @@ BESIDE = steps_beside(OPERATORS_OF_ALL_KINDS, WIRING, VECTORS, UNSAID)
 TRANSITIONS["larger"] += [step for kind, step in BESIDE if kind not in GLOBAL_POOLS]
 
 
-def as_vector(step: Document) -> Document:
-    """The step of a pool over all pixels, which may keep the map, without them."""
+def gate(step: Document) -> Document:
+    """The step of a pool over all pixels, which keeps one: it gates the map that it reads."""
     ((name, said),) = step.items()
-    return {name: {key: value for key, value in said.items() if key != "keep"}}
+    kept = {name: {**said, "keep": True}}
+    return {"branches": {"join": "multiply", "of": [[], [kept, {"activation": "sigmoid"}]]}}
 
 
-for kind, step in BESIDE:
-    if kind in GLOBAL_POOLS:
-        last = VECTORS["stem"].pop()
-        VECTORS["stem"].append({"branches": {"of": [[last], [as_vector(step)]]}})
+GATES = [gate(step) for kind, step in BESIDE if kind in GLOBAL_POOLS]
+OPERATORS_OF_ALL_KINDS["head"]["steps"][:0] = GATES
 ALIKE: Document = {
     "name": "alike",
     "input": {"channels": 2, "height": 8, "width": 8},
