@@ -170,9 +170,9 @@ def say(kind: str, attrs: Attrs) -> dict[str, Any]:
     said = {setting: attrs[name] for name, setting in row.said.items() if name in attrs}
     if row.step is None:
         return {row.family: {"kind": norm_name(kind), **said}}
-    words = [{"kind": word} for word, named in row.step.kinds.items() if named == kind]
+    words = [("kind", word) for word, named in row.step.kinds.items() if named == kind]
     widths = {setting: attrs[name] for setting, name in row.step.widths.items()}
-    return {row.step.name: {**said, **widths, **dict(*words)}}
+    return {row.step.name: {**said, **widths, **dict(words)}}
 
 
 def steps_beside(*documents: Any) -> list[tuple[str, dict[str, Any]]]:
@@ -182,8 +182,18 @@ def steps_beside(*documents: Any) -> list[tuple[str, dict[str, Any]]]:
     written = str(documents)
     found = []
     for kind, row in OPERATORS.items():
-        words = {kind, norm_name(kind), row.step.name if row.step else kind}
         is_said = row.step is not None or row.family != "" or kind in JOINS
-        if is_said and not row.is_of_training and not any(f"'{word}'" in written for word in words):
+        if is_said and not row.is_of_training and not is_named(kind, written):
             found.append((kind, step_of(kind)))
     return found
+
+
+def is_named(kind: str, written: str) -> bool:
+    """Whether a text has an operator's kind, or its step; of one that several share, its word."""
+    row = OPERATORS[kind]
+    words = {kind, norm_name(kind), row.step.name if row.step else kind}
+    if row.step and row.step.kinds:
+        (word,) = (word for word, named in row.step.kinds.items() if named == kind)
+        is_usual = word == row.step.settings.model_fields["kind"].default
+        words = {row.step.name} if is_usual else {word}
+    return any(f"'{word}'" in written for word in words)

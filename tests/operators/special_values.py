@@ -54,7 +54,8 @@ def bounds_of(part: Part) -> tuple[float, float] | None:
         return outside[0] + 1, outside[1] - 1
     low, high = outside
     inner = SHARE * (high - low)
-    return part.get("minimum", low + inner), part.get("maximum", high - inner)
+    ends = part.get("minimum", low + inner), part.get("maximum", high - inner)
+    return tuple(float(f"{end:.6g}") for end in ends)  # as people write numbers
 
 
 def beyond(part: Part) -> tuple[float, float] | None:

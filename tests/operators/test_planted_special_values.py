@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from operators import test_row_code as code
+from operators import test_row_values as row_values
 from operators import test_special_values as special
 from operators.examples import EXAMPLES
 from operators.special_values import NUMBERS, SPECIAL
@@ -160,3 +161,22 @@ def test_a_number_in_a_reading_that_is_the_examples_is_found(
     READ(kind, attrs, (), tmp_path)
     with pytest.raises(AssertionError):
         READ(kind, at(kind, slope=1.0), (), tmp_path)
+
+
+@pytest.mark.parametrize("other", ["", "global_max_pool", "relu"])
+def test_a_pool_that_does_not_say_what_it_is_over_a_pixel_is_found(
+    other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row_values.test_of_pools_that_are_one_over_a_pixel_all_but_one_say_so()
+    wrong = replace(OPERATORS["global_max_pool"], over_one_pixel=other)
+    monkeypatch.setitem(OPERATORS, "global_max_pool", wrong)
+    with pytest.raises(AssertionError):
+        row_values.test_of_pools_that_are_one_over_a_pixel_all_but_one_say_so()
+
+
+def test_a_call_that_a_formatter_would_write_otherwise_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_code("concat", "({x})", "({x},)", monkeypatch)
+    with pytest.raises(AssertionError):
+        code.test_the_module_of_each_kind_is_as_ruff_has_it(tmp_path)

@@ -21,6 +21,7 @@ from operators.examples import (
     network_of,
 )
 from operators.special_values import SPECIAL, SPECIAL_NAMES
+from writers.as_ruff import assert_as_ruff_has
 
 from archspec.compare.compare import compare
 from archspec.graph.ir import Graph
@@ -28,6 +29,7 @@ from archspec.operators.table import OPERATORS
 from archspec.readers.onnx.read import read_onnx
 from archspec.runtime import prepare
 from archspec.writers.mindspore.create_model import create_network
+from archspec.writers.mindspore.module import write_module
 from archspec.writers.onnx.model import make_onnx
 
 TOLERANCE = 1e-5
@@ -95,3 +97,9 @@ def test_the_onnx_of_a_row_computes_what_numpy_does_and_is_read_back(
     if kind != "output" and not row.is_idle(attrs, channels):
         (*_, last) = read_onnx(file).ops.values()
         assert last.kind in (kind, row.same_as(attrs))
+
+
+def test_the_module_of_each_kind_is_as_ruff_has_it(tmp_path: Path) -> None:
+    """No call of a row is written as a formatter would not."""
+    graphs = [graph_of(kind, attrs, read) for kind, attrs, read in CASES]
+    assert_as_ruff_has(tmp_path, *map(write_module, graphs))

@@ -143,6 +143,15 @@ def test_over_one_pixel_it_is_what_its_row_says(kind: str) -> None:
         assert np.array_equal(computed(kind, attrs, [x]), expected)
 
 
+def test_of_pools_that_are_one_over_a_pixel_all_but_one_say_so() -> None:
+    """Those over all pixels: each names another of them, and at last all the same."""
+    free = [kind for kind in KINDS if OPERATORS[kind].resizes and not OPERATORS[kind].required]
+    same = [kind for kind in free if is_pixel_kept(kind, {})]
+    last = [kind for kind in same if not OPERATORS[kind].over_one_pixel]
+    assert len(last) == 1
+    assert {OPERATORS[kind].over_one_pixel for kind in same} <= {*last, ""}
+
+
 def test_over_a_vector_a_convolution_is_what_its_row_says() -> None:
     """With the same weights, as a matrix."""
     kind = "conv"

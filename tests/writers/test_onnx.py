@@ -5,6 +5,7 @@ read back; for every operator, for random networks, and for what is shipped.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +200,22 @@ def later_ones(graph: Graph, parameters: Mapping[str, Any], opset: int) -> list[
         make_onnx(graph, parameters, opset=opset)
     told = [fault.message for fault in refused.value.diagnostics]
     return sorted(line.split()[0] for line in told)
+
+
+@pytest.mark.parametrize("opset", [13, 17, 18])
+def test_any_node_may_read_its_axes(
+    opset: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Before opset 18 most reductions have them as an attribute, whichever row writes one."""
+
+    def write(node: Any) -> Any:
+        keepdims = int(node.attrs["keep"])
+        return node.add("ReduceMax", *node.inputs, node.constant([2, 3]), keepdims=keepdims)
+
+    kind, graph = "global_max_pool", graph_of(**CASES["maxima of all pixels"])
+    monkeypatch.setitem(OPERATORS, kind, replace(OPERATORS[kind], write_onnx=write))
+    parameters = oracle.random_parameters(graph.ops.values(), 0)
+    assert_is_the_graphs(graph, tmp_path / "net.onnx", OF_CASES, parameters, opset=opset)
 
 
 @pytest.mark.parametrize("opset", [12, 99])

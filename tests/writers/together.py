@@ -71,9 +71,10 @@ def assert_each_computes_what_its_graph_says(
         right = dict(zip(graph.ops, values, strict=True))
         found = zip(graph.outputs, eager[number], compiled[number], strict=True)
         for name, one, other in found:
-            assert oracle.distance(one, right[name]) <= tolerance, case
-            assert oracle.distance(other, right[name]) <= tolerance, case
-            assert np.array_equal(one, other), case
+            place = f"{name} of {case}"
+            assert oracle.distance(one, right[name]) <= tolerance, place
+            assert oracle.distance(other, right[name]) <= tolerance, place
+            assert np.array_equal(one, other), place
 
 
 def in_groups(names: Sequence[str], size: int) -> list[list[str]]:

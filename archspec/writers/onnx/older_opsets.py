@@ -7,6 +7,7 @@ and no input. All else is there in the same form, or not at all.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from onnx import NodeProto, defs, helper, numpy_helper
 
@@ -15,8 +16,6 @@ from archspec.writers.onnx.onnx_nodes import Nodes
 
 OLDEST = 13
 """Of May 2020: the first in which weights of 8 bits have a scale for each channel."""
-_AXES_ARE_INPUT = 18
-_REDUCTIONS = ("ReduceMean",)
 
 
 def say_in_opset(made: Nodes, opset: int) -> None:
@@ -25,8 +24,7 @@ def say_in_opset(made: Nodes, opset: int) -> None:
     Raises:
         ArchspecError: W004, all nodes of which it has no such form.
     """
-    if opset < _AXES_ARE_INPUT:
-        _say_axes_as_attribute(made)
+    _say_axes_as_attribute(made, opset)
     faults = dict[str, Diagnostic]()
     for node in made.nodes:
         for rule in _find_faults(node, opset):
@@ -36,15 +34,23 @@ def say_in_opset(made: Nodes, opset: int) -> None:
         raise ArchspecError(faults.values())
 
 
-def _say_axes_as_attribute(made: Nodes) -> None:
+def _say_axes_as_attribute(made: Nodes, opset: int) -> None:
     for node in made.nodes:
-        if node.op_type in _REDUCTIONS:
+        if _has_axes_as_attribute(node, opset):
             axes = numpy_helper.to_array(made.initializers[node.input[1]])
             del node.input[1:]
             node.attribute.append(helper.make_attribute("axes", axes.tolist()))
     read = {value for node in made.nodes for value in node.input}
     for name in made.initializers.keys() - read:
         del made.initializers[name]
+
+
+def _has_axes_as_attribute(node: NodeProto, opset: int) -> bool:
+    """Whether the axes that a node reads are an attribute in an opset, as in those before 18."""
+    with suppress(defs.SchemaError):  # not in this opset: a fault below
+        schema = defs.get_schema(node.op_type, opset)
+        return "axes" in schema.attributes and len(node.input) > schema.max_input
+    return False
 
 
 def _find_faults(node: NodeProto, opset: int) -> Iterator[str]:
