@@ -18,6 +18,7 @@ from typing import Any
 from archspec.errors import EnvironmentFault
 from archspec.mindspore_versions import find_wanted, welcome_old_messages
 
+MAX_REASON = 300
 _SET_FOR_MINDSPORE: dict[str, str] = {}
 """What `prepare` has put into the environment that others read too."""
 
@@ -42,12 +43,28 @@ def prepare() -> None:
     welcome_old_messages()
 
 
+def import_mindspore() -> Any:
+    """Import MindSpore now, and return it.
+
+    Raises EnvironmentFault (E001) where it is not installed, or cannot be imported: a library of
+    CANN's may be missing, or another file may bear its name.
+    """
+    prepare()
+    try:
+        return importlib.import_module("mindspore")
+    except Exception as error:  # its libraries raise what they like
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        message = f"MindSpore is installed and cannot be imported: {lines[0][:MAX_REASON]}"
+        cure = "python -c 'import mindspore' shows all of it, densenet doctor whether CANN fits"
+        raise EnvironmentFault.one("E001", message, sys.executable, cure) from None
+
+
 @contextmanager
 def import_mindspore_meanwhile() -> Iterator[None]:
     """Import MindSpore, which takes two seconds, while the block waits for something else.
 
-    Raises EnvironmentFault (E001) at once where it is not installed; what else is wrong with it is
-    raised where it is used.
+    Raises EnvironmentFault (E001) at once where it is not installed; what else is wrong with it
+    `import_mindspore` tells.
     """
     prepare()
     thread = Thread(target=_try_to_import)

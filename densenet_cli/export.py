@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from archspec.errors import ArchspecError, ModelFileError
-from archspec.runtime import prepare
+from archspec.runtime import import_mindspore
 from archspec.signals import exit_at_once, raise_for_signal, take_signals, watch_interrupts
 from densenet_cli.opening import read_flags
 from densenet_cli.options import (
@@ -189,8 +189,7 @@ def _begin(trained: Any, target: str, *, needs_mindspore: bool) -> None:
         cure = "name the run, or the spec and checkpoint, that it was made of"
         raise ModelFileError.one("R004", message, target, cure)
     if needs_mindspore:
-        prepare()
-        import mindspore  # noqa: F401
+        import_mindspore()
     take_signals(raise_for_signal)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from archspec.errors import EnvironmentFault
-from archspec.runtime import as_the_user_set_it, prepare
+from archspec.runtime import as_the_user_set_it, import_mindspore, prepare
 
 VARIABLES = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "GLOG_v")
 
@@ -98,3 +98,27 @@ def test_what_is_wrong_with_mindspore_is_not_told_meanwhile(tmp_path: Path) -> N
     command = [sys.executable, "-c", MEANWHILE]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert (done.stdout, done.stderr) == ("done False\n", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("raise OSError('libmindspore_core.so is missing')", "libmindspore_core.so is missing"),
+        ("raise ImportError('first\\nsecond')", "first"),
+        ("import nothing_of_this_name", "No module named 'nothing_of_this_name'"),
+        ("assert False", "AssertionError"),
+    ],
+)
+def test_a_mindspore_that_cannot_be_imported_is_told_in_a_line(
+    text: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its libraries raise what they like."""
+    (tmp_path / "mindspore.py").write_text(f"{text}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "mindspore", raising=False)
+    with pytest.raises(EnvironmentFault) as caught:
+        import_mindspore()
+    (told,) = caught.value.diagnostics
+    assert told.code == "E001"
+    assert told.message == f"MindSpore is installed and cannot be imported: {reason}"
+    assert "python -c 'import mindspore'" in told.hint

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,11 @@ from archspec.graph.digest import digest_with_names
 from archspec.graph.ir import Graph
 from archspec.mindspore_versions import list_versions
 from archspec.runtime import cache_folder
+from archspec.signals import raise_for_signal, signals_taken_by
 from archspec.spec.spec import Spec
 
 WORKER = "archspec.certify.child_process"
+SECONDS_BETWEEN_SIGNALS = 0.2
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -83,25 +86,43 @@ def _store_certificate(file: Path, certificate: Mapping[str, Any]) -> None:
         return
 
 
+def _wait_for(child: subprocess.Popen[str]) -> str:
+    """Return what a child said when it has ended. Whoever is interrupted meanwhile ends it."""
+    # A signal that another thread passes on interrupts no waiting: see `watch_interrupts`.
+    with child:
+        try:
+            while True:
+                with suppress(subprocess.TimeoutExpired):
+                    return child.communicate(timeout=SECONDS_BETWEEN_SIGNALS)[1]
+        except BaseException:
+            child.kill()
+            raise
+
+
 def _make_certificate(spec: Spec, graph: Graph, module: str) -> BuiltCertificate:
-    with tempfile.TemporaryDirectory(prefix="certify-") as name:
+    # A process that ended at once would leave the folder behind, and a child that compiles on.
+    with (
+        signals_taken_by(raise_for_signal),
+        tempfile.TemporaryDirectory(prefix="certify-") as name,
+    ):
         folder = Path(name)
         (folder / "spec.yaml").write_text(to_yaml(spec.resolved()), "utf-8")
         (folder / "network.py").write_text(module, "utf-8")
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
-        ended = subprocess.run(
+        child = subprocess.Popen(
             [sys.executable, "-m", WORKER, name, str(os.getpid())],
             cwd=name,  # MindSpore leaves files of a compilation that fails where it runs
             # Safe path: a file that lies there must not stand for a module of Python's.
-            env={**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"},
-            capture_output=True,
+            env={**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1", "TMPDIR": name},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             text=True,
-            check=False,
         )
+        said = _wait_for(child)
         found = read_certificate(folder / "certificate.json", graph, module)
     if found is None:
-        lines = [line for line in ended.stderr.splitlines() if line.strip()] or [
-            f"exit code {ended.returncode}"
+        lines = [line for line in said.splitlines() if line.strip()] or [
+            f"exit code {child.returncode}"
         ]
         message = f"could not be compiled and read back: {lines[-1].strip()[:300]}"
         raise ModelFileError.one(

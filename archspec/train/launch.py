@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from archspec.errors import TrainingError
-from archspec.runtime import prepare
+from archspec.runtime import import_mindspore, prepare
 from archspec.signals import hold_interrupts
 from archspec.train.callbacks import Callback
 from archspec.train.data.sources.data_parts import Splits
@@ -184,7 +184,7 @@ def _train_here(run: Run, seen: Show, splits: Splits | None, callbacks: Sequence
 
     with hold_interrupts():
         # An interrupt in the middle of its import would end in a crash.
-        import mindspore  # noqa: F401
+        import_mindspore()
 
     def report(event: Event) -> None:
         append_event(run.metrics, event)

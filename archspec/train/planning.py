@@ -19,10 +19,12 @@ from archspec.machine.ascend import require_devices
 from archspec.mindspore_versions import list_versions
 from archspec.operators.table import OPERATORS
 from archspec.runtime import (
+    import_mindspore,
     import_mindspore_meanwhile,
     import_opencv,
     import_tensorboard,
 )
+from archspec.signals import hold_interrupts
 from archspec.spec.load import is_users_choice, load_spec
 from archspec.spec.override import Override, Overrides, Setting, key_of, list_overrides
 from archspec.spec.spec import Spec
@@ -306,7 +308,7 @@ def create(plan: Plan, path: Path | None, *, certify: bool = False) -> Run:
 
     Raises:
         TrainingError: T001, T002; nothing is left behind.
-        EnvironmentFault: E004, there are fewer Ascend devices here.
+        EnvironmentFault: E004, there are fewer Ascend devices here; E001, there is no MindSpore.
         ArchspecError: W002, the initial weights cannot be written; see `certify_built`.
     """
     if plan.settings.device_target == "Ascend":
@@ -315,6 +317,10 @@ def create(plan: Plan, path: Path | None, *, certify: bool = False) -> Run:
     check_is_free(path)  # before a certificate is made, which may take minutes
     network = write_module(graph)
     found = _certify(plan, graph, network) if certify else None
+    if plan.settings.world == 1:
+        # Before there is a folder: a MindSpore that cannot be imported trains nothing.
+        with hold_interrupts():
+            import_mindspore()
     return create_run(
         path,
         plan.spec,

@@ -405,3 +405,26 @@ def test_a_recipe_is_not_offered_the_keys_of_a_spec(tmp_path):
         densenet("train", "--recipe", recipe, "--out", "run", cwd=tmp_path), "S001", "block_config"
     )
     assert "did you mean 'block_config'" not in text
+
+
+# ---- a MindSpore that is there and cannot be imported
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("train", "--epochs", 1, "--out", "new"),
+        ("validate", "RUN"),
+        ("export", "RUN", "-o", "new.onnx"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_mindspore_that_cannot_be_imported_is_told_and_leaves_nothing(
+    words, digits_run, no_mindspore, tmp_path
+):
+    """Though the certificate is remembered, for which it was imported once."""
+    words = [digits_run if word == "RUN" else word for word in words]
+    done = densenet(*words, cwd=tmp_path, env=no_mindspore)
+    told = "E001 MindSpore is installed and cannot be imported: mindspore was imported"
+    refused(done, told, "python -c 'import mindspore'")
+    assert [*tmp_path.iterdir()] == []

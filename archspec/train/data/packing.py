@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 
 from archspec.errors import ArchspecError, DataError, Diagnostic
-from archspec.runtime import prepare
+from archspec.runtime import import_mindspore
 from archspec.train.data.datasets import open_data
 from archspec.train.data.formats.mindrecord_files import MAX_PAGE
 from archspec.train.data.formats.mindrecord_writer import (
@@ -77,7 +77,7 @@ def pack_data(
     for name, part in parts.items():
         sizes[name] = list(map(size_of, part.files))
     _check_sizes(parts, sizes, out)
-    prepare()
+    import_mindspore()
     import mindspore.mindrecord  # noqa: F401  before there is anything to take away
 
     show(0, sum(map(len, parts.values())))

@@ -15,7 +15,12 @@ from archspec.errors import ArchspecError, ModelFileError
 from archspec.operators.shape_rules import Shape
 from archspec.readers.mindir.decode import read_model
 from archspec.readers.mindir.loadable import check_loadable
-from archspec.runtime import as_the_user_set_it, import_onnx_runtime, import_openvino, prepare
+from archspec.runtime import (
+    as_the_user_set_it,
+    import_mindspore,
+    import_onnx_runtime,
+    import_openvino,
+)
 
 EngineName = Literal["onnxruntime", "openvino", "mindspore"]
 ENGINES: Mapping[str, tuple[EngineName, ...]] = {
@@ -178,9 +183,7 @@ def _load_in_openvino(file: Path) -> ExportedNetwork:
 def _load_in_mindspore(file: Path) -> ExportedNetwork:
     model = read_model(file)
     check_loadable(model, file)
-    prepare()
-    import mindspore as ms
-
+    ms = import_mindspore()
     network = ms.nn.GraphCell(ms.load(str(file)))
 
     def run(images: Values) -> list[Values]:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archspec.errors import DataError, TrainingError
-from archspec.runtime import prepare
+from archspec.runtime import import_mindspore
 from archspec.spec.spec import Spec
 from archspec.train.data.batches.batches import Batch, Skipped, load_batches
 from archspec.train.data.batches.raw_images import load_raw_images
@@ -142,9 +142,7 @@ class Trained:
         return CachedNetwork(network, compiled, "evaluation")
 
     def _prepare(self) -> None:
-        prepare()
-        import mindspore as ms
-
+        ms = import_mindspore()
         if self.device_target is not None:
             choose_device(self.device_target)
         ms.set_context(mode=ms.GRAPH_MODE)

@@ -16,7 +16,7 @@ from archspec import file_kinds
 from archspec.errors import ModelFileError, format_count
 from archspec.graph.ir import Graph
 from archspec.readers.frontends import FRONTENDS
-from archspec.runtime import import_onnx_runtime, prepare
+from archspec.runtime import import_mindspore, import_onnx_runtime
 from archspec.spec.spec import Spec
 from archspec.weights.formats.number_types import Floats
 from archspec.weights.load_into import load_tensors
@@ -166,9 +166,7 @@ class Runner:
     """The network of a graph, run by MindSpore with one set of weights after another."""
 
     def __init__(self, graph: Graph, witness: Witness) -> None:
-        prepare()
-        import mindspore as ms
-
+        ms = import_mindspore()
         from archspec.writers.mindspore.create_model import create_network
 
         ms.set_context(mode=ms.GRAPH_MODE)

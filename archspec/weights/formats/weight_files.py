@@ -13,7 +13,7 @@ import numpy as np
 
 from archspec import file_kinds
 from archspec.errors import ArchspecError, Diagnostic, ModelFileError
-from archspec.runtime import prepare
+from archspec.runtime import import_mindspore
 from archspec.weights.averages import NoAverages, choose_weights, is_average
 from archspec.weights.formats import ckpt
 from archspec.weights.formats.number_types import FLOATS, LAYOUT, Floats, as_floats
@@ -171,9 +171,7 @@ def _recognise_kind(raw: bytes, path: Path) -> str:
 
 
 def _read_mindspore(path: Path) -> Weights:
-    prepare()
-    import mindspore as ms
-
+    ms = import_mindspore()
     with tempfile.TemporaryDirectory() as folder:  # MindSpore goes by the suffix
         link = Path(folder) / "weights.ckpt"
         link.symlink_to(path.resolve())
@@ -269,9 +267,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Floats]) -> None:
 
 
 def _write_mindspore(path: Path, tensors: Mapping[str, Floats]) -> None:
-    prepare()
-    import mindspore as ms
-
+    ms = import_mindspore()
     ckpt.write_checkpoint(
         path, [{"name": name, "data": ms.Tensor(array)} for name, array in tensors.items()]
     )

@@ -19,7 +19,7 @@ from typing import Any, get_args
 from archspec.errors import GraphError, SpecError
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
-from archspec.runtime import prepare
+from archspec.runtime import import_mindspore
 from archspec.spec.head import HeadSpec
 from archspec.spec.load import spec_of, validate
 from archspec.spec.reading.document import Document, shorten_value
@@ -69,8 +69,7 @@ def create_network(graph: Graph, initialisation: Initialisation = USUAL) -> Any:
         rule = f"initialisation (={shorten_value(initialisation)}) must be one of"
         known = " or ".join(map(repr, get_args(Initialisation)))
         raise SpecError.one("S005", f"{rule} {known}")
-    prepare()
-    from mindspore import nn
+    nn = import_mindspore().nn
 
     if faults := find_name_faults(
         graph, frozenset(dir(nn.Cell()))
