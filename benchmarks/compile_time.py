@@ -125,7 +125,9 @@ def measure(arguments: argparse.Namespace) -> Row:
 
 
 def measure_start(step: Any, images: Any, labels: Any) -> Row:
-    """Return the seconds of the first step as a run takes it, with what is kept compiled."""
+    """Return the seconds of the first step as a run takes it, with what is kept compiled, and of
+    the next one, which compiles nothing.
+    """
     from archspec.spec.load import load_spec
     from archspec.train.engine.compile_cache import make_cache
     from archspec.train.recipe.recipe import load_recipe
@@ -134,7 +136,11 @@ def measure_start(step: Any, images: Any, labels: Any) -> Row:
     spec, recipe = load_spec("densenet121"), load_recipe(RECIPE)
     cache = make_cache(spec, recipe, device_target="CPU", rank=0, world=1)
     cache.call("step", step, images, labels)[0].asnumpy()
-    return {"kept": time.perf_counter() - start, "kept_cpu": time.process_time() - before}
+    row = {"kept": time.perf_counter() - start, "kept_cpu": time.process_time() - before}
+    start, before = time.perf_counter(), time.process_time()
+    cache.call("step", step, images, labels)[0].asnumpy()
+    next_step = {"kept": time.perf_counter() - start, "kept_cpu": time.process_time() - before}
+    return row | {f"next_{what}": seconds for what, seconds in next_step.items()}
 
 
 def network_of(side: str, arguments: argparse.Namespace) -> Any:
@@ -193,6 +199,8 @@ def show_starts(found: Sequence[tuple[Row, Row]]) -> None:
         print(
             f"  first {first:.2f}, second {second:.2f}: {ratio:.2f}, goal {STARTS_GOAL}: {verdict}"
         )
+        step = median(row[f"next_{what}"] for _, row in found)
+        print(f"  a step alone {step:.2f}: {step / first:.2f} of the first")
 
 
 if __name__ == "__main__":

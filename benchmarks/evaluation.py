@@ -2,13 +2,14 @@
 
     python benchmarks/evaluation.py [--rounds 5] [--quick]
 
-Three ways to judge the same images with as many classes and layers: `validate`'s, which folds norms
-and turns convolutions; the emitted network as it is, `validate`'s way before; and MindSpore's
-Model.eval, as MindCV's validate.py calls it, of the same structure written by hand. All are in one
-process and take turns, so that what else the machine does weighs on all alike. Then how long it
-takes to start, the compiled network kept from the time before or not. Seconds are of the
-processors; medians and ratios are printed, and MISSED where a ratio is below its goal. How far
-logits differ is told too, and whether each image has the same first guess.
+Ways to judge the same images with as many classes and layers: `validate`'s, which folds norms and
+turns convolutions; `validate --engine`'s, by each engine that is installed; the emitted network as
+it is, `validate`'s way before; and MindSpore's Model.eval, as MindCV's validate.py calls it, of the
+same structure written by hand. All are in one process and take turns, so that what else the machine
+does weighs on all alike. Then how long it takes to start, the compiled network kept from the time
+before or not. Seconds are of the processors; medians are printed, each with its ratio to the
+emitted network's, and MISSED where one of ours is below its goal. How far logits differ is told
+too, and whether each image has the same first guess.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,6 +48,7 @@ CASES = (
     Case("densenet121", 224, 1000, 8, 2, None),
 )
 START_GOAL = 1.2
+OURS, EMITTED = "validate", "emitted"
 
 
 def main() -> None:
@@ -72,13 +75,11 @@ def show(case: Case, rounds: int) -> None:
     images = case.batch * case.batches
     print(f"{case.spec}, {case.side} px, batch {case.batch}, images per second of a processor:")
     for side, values in seconds.items():
-        line = f"  {side:10} {images / statistics.median(values):7.1f}"
-        if side != "validate":
-            pairs = zip(values, seconds["validate"], strict=True)
-            ratio = statistics.median(theirs / ours for theirs, ours in pairs)
-            line += f"   validate {ratio:.2f} x"
-            if side == "emitted" and case.goal is not None:
-                line += f", goal {case.goal}{'' if ratio >= case.goal else '  MISSED'}"
+        pairs = zip(seconds[EMITTED], values, strict=True)
+        ratio = statistics.median(theirs / ours for theirs, ours in pairs)
+        line = f"  {side:29} {images / statistics.median(values):7.1f} = {ratio:.2f} x"
+        if side.startswith(OURS) and case.goal is not None:
+            line += f", goal {case.goal}{'' if ratio >= case.goal else '  MISSED'}"
         print(line, flush=True)
     print(f"  {difference}")
 
@@ -109,10 +110,11 @@ def make_sides(case: Case) -> tuple[dict[str, Judge], str]:
     """Return what judges all images once, by name, and how far two of them differ."""
     import numpy as np
 
-    from archspec.train.evaluation.evaluate import EXAMINATIONS
+    from archspec.train.evaluation.judging import EXAMINATIONS
     from archspec.train.evaluation.measures import run_measure
 
     emitted, folded = make_networks(case)
+    in_engines = export_to_engines(case, emitted)
     batches = draw_batches(case)
 
     def judge(network: Any) -> Judge:
@@ -120,14 +122,38 @@ def make_sides(case: Case) -> tuple[dict[str, Judge], str]:
 
     import mindspore as ms
 
-    logits = [network(ms.Tensor(batches[0][0])).asnumpy() for network in (emitted, folded)]
-    apart = np.abs(logits[0] - logits[1]).max() / np.abs(logits[0]).max()
-    is_same = (logits[0].argmax(axis=1) == logits[1].argmax(axis=1)).all()
+    ours = {OURS: folded, **in_engines}
+    wanted = emitted(ms.Tensor(batches[0][0])).asnumpy()
+    apart, are_same = 0.0, True
+    for network in ours.values():
+        logits = network(ms.Tensor(batches[0][0])).asnumpy()
+        apart = max(apart, np.abs(logits - wanted).max() / np.abs(wanted).max())
+        are_same &= (logits.argmax(axis=1) == wanted.argmax(axis=1)).all()
     words = (
-        f"logits differ by {apart:.0e} of the largest, first guesses {'' if is_same else 'not '}"
+        f"logits differ by {apart:.0e} of the largest, first guesses {'' if are_same else 'not '}"
     )
-    sides = {"validate": judge(folded), "emitted": judge(emitted)}
+    sides = {side: judge(network) for side, network in {**ours, EMITTED: emitted}.items()}
     return {**sides, "Model.eval": make_model_eval(case, batches)}, f"{words}equal"
+
+
+def export_to_engines(case: Case, emitted: Any) -> dict[str, Any]:
+    """The emitted network as ONNX in each engine that is installed."""
+    from archspec.errors import EnvironmentFault
+    from archspec.graph.build import build_graph
+    from archspec.spec.load import load_spec
+    from archspec.train.evaluation.engines import ENGINES, load_network
+    from archspec.writers.onnx.model import make_onnx
+
+    tensors = {parameter.name: parameter.asnumpy() for parameter in emitted.get_parameters()}
+    made = make_onnx(build_graph(load_spec(case.spec)), tensors)
+    networks = {}
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "network.onnx"
+        file.write_bytes(made.SerializeToString())
+        for engine in ENGINES[".onnx"]:
+            with suppress(EnvironmentFault):
+                networks[f"{OURS} --engine {engine}"] = load_network(file, engine)
+    return networks
 
 
 def make_networks(case: Case) -> tuple[Any, Any]:

@@ -26,7 +26,7 @@ from densenet_cli.options import (
 
 if TYPE_CHECKING:
     from archspec.train.data.check import Report
-    from archspec.train.data.source import OnError
+    from archspec.train.data.sources.source import OnError
 
 MAX_SHARDS = 1_000
 """As MindSpore has it."""
@@ -75,7 +75,7 @@ def check(
 
     Example: densenet data check photos
     """
-    from archspec.train.data.source import raise_faults
+    from archspec.train.data.sources.source import raise_faults
 
     with ImageProgress() as progress:
         report = _look_through(data_dir, recipe, overrides or [], progress.show, as_json)

@@ -96,7 +96,7 @@ def predict(
     # As in train: an interrupt in the middle of importing MindSpore would be a crash.
     watch_interrupts()
     take_signals(exit_at_once)
-    from archspec.train.data.source import raise_faults
+    from archspec.train.data.sources.source import raise_faults
     from archspec.train.evaluation.image_paths import find_images
     from archspec.train.evaluation.open_trained import open_trained
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from archspec.train.data.batches import load_batches
-from archspec.train.data.preprocess import Preprocess
-from archspec.train.data.source import Source
+from archspec.train.data.batches.batches import load_batches
+from archspec.train.data.images.preprocess import Preprocess
+from archspec.train.data.sources.source import Source
 
 RAW = {1: ((0.0,), (1.0,)), 3: ((0.0,) * 3, (1.0,) * 3)}
 

@@ -9,6 +9,7 @@ from functools import cache
 from itertools import combinations
 from pathlib import Path
 
+import networkx as nx
 import pytest
 
 from densenet_cli.app import COMMANDS
@@ -108,6 +109,44 @@ def find_crowded(tree: ast.Module) -> list[int]:
         if not is_table and len(list(comprehensions_of(owner))) > 1:
             found.append(owner.lineno)
     return found
+
+
+def imports_of(tree: ast.AST) -> Iterator[str]:
+    """What a file imports when it runs, wherever that stands; not what is for type checkers."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            continue
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        yield from imports_of(node)
+
+
+def find_circles(trees: dict[str, ast.Module]) -> list[set[str]]:
+    """Files, each of which imports the next one and the last the first, also within functions."""
+    names = {path.removesuffix(".py").replace("/", "."): path for path in trees}
+    imports: nx.DiGraph[str] = nx.DiGraph()
+    for path, tree in trees.items():
+        imports.add_edges_from((path, names[name]) for name in imports_of(tree) if name in names)
+    return [found for found in nx.strongly_connected_components(imports) if len(found) > 1]
+
+
+def test_no_files_import_one_another_in_a_circle() -> None:
+    """An import within a function, for a quick start, hides none."""
+    assert find_circles(modules()) == []
+
+
+def test_circles_are_found_through_functions_and_names_but_not_through_types() -> None:
+    """As they would hide."""
+    texts = {
+        "archspec/a.py": "def ask():\n    from archspec import b",
+        "archspec/b.py": "from archspec.c import name",
+        "archspec/c.py": "from archspec.a import ask",
+        "archspec/d.py": "if TYPE_CHECKING:\n    from archspec.e import name",
+        "archspec/e.py": "from archspec.d import name",
+    }
+    circles = find_circles({path: ast.parse(text) for path, text in texts.items()})
+    assert circles == [{"archspec/a.py", "archspec/b.py", "archspec/c.py"}]
 
 
 def test_no_two_files_have_one_name_where_a_question_may_mean_either() -> None:

@@ -25,10 +25,18 @@ TESTS = (
     "tests/certify",
     "tests/readers/test_mindir_read.py",
     *("tests/writers/test_module.py", "tests/writers/test_operators.py"),
-    *("tests/train/test_engine.py", "tests/train/test_equal_training.py"),
-    *("tests/train/test_sgd.py", "tests/train/test_optimizers.py", "tests/train/test_update.py"),
-    *("tests/train/test_checkpoint.py", "tests/train/test_compile_cache.py"),
-    *("tests/train/test_loop.py", "tests/train/test_trainer.py", "tests/train/test_msrun.py"),
+    *("tests/train/engine/test_engine.py", "tests/train/test_equal_training.py"),
+    *(
+        "tests/train/engine/test_sgd.py",
+        "tests/train/engine/test_optimizers.py",
+        "tests/train/engine/test_update.py",
+    ),
+    *("tests/train/run/test_checkpoint.py", "tests/train/engine/test_compile_cache.py"),
+    *(
+        "tests/train/test_loop.py",
+        "tests/train/test_trainer.py",
+        "tests/train/distributed/test_msrun.py",
+    ),
     *("tests/cli/test_train.py", "tests/cli/test_certify.py", "tests/cli/test_export.py"),
 )
 """Where the fast tests of build, certify and train are that MindSpore runs in."""

@@ -14,7 +14,7 @@ from typing import Any
 from archspec.compare.simplify import reroute
 from archspec.graph.ir import Graph, Op
 from archspec.graph.shapes import infer_shapes
-from archspec.operators.shape_rules import Shape, is_whole_map
+from archspec.operators.shape_rules import Shape, is_whole_map, without_pixels
 from archspec.operators.table import GLOBAL_POOLS, OPERATORS
 
 Shapes = Mapping[str, Shape]
@@ -139,7 +139,7 @@ def _as_vectors(graph: Graph, ops: Mapping[str, Op], shapes: Shapes, pool: Op) -
             yield replace(op, kind=other[0], attrs=other[1])
         op = ops[op.inputs[0]]
     if op.kind in GLOBAL_POOLS and _is_read_once(graph, op):
-        yield replace(op, attrs={})
+        yield replace(op, attrs=without_pixels(op.attrs))
 
 
 def _is_read_once(graph: Graph, op: Op) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 from archspec.operators.file_node import Read
 from archspec.operators.onnx_writing import WriteOnnx
-from archspec.operators.shape_rules import Shape, same_shape
+from archspec.operators.shape_rules import Shape, ShapeFault, same_shape
 from archspec.settings import SpecModel
 
 Attrs = Mapping[str, Any]
@@ -22,6 +22,9 @@ DERIVED = frozenset({"in_channels", "channels"})
 """Attributes that follow from what an operator reads."""
 CHANNEL_COUNTS = ("in_channels", "out_channels", "channels")
 """Attributes that say how many channels an operator reads, gives, or has a value for each of."""
+
+
+_SOME_MAP = (2, 5, 3)
 
 
 def _no_tensors(attrs: Attrs) -> Mapping[str, Shape]:
@@ -324,6 +327,17 @@ class Operator:
         the parts that it is in files.
         """
         return self.shape is same_shape or bool(self.remains_of)
+
+    @property
+    def is_over_all_pixels(self) -> bool:
+        """It makes one value of all pixels of a channel, whatever its attributes."""
+        if self.arity != 1:
+            return False
+        try:
+            shape = self.shape(self.defaults, [_SOME_MAP])
+        except (KeyError, ShapeFault):  # it depends on more, or reads no map
+            return False
+        return shape in ((_SOME_MAP[0],), (_SOME_MAP[0], 1, 1))
 
     @property
     def is_of_training(self) -> bool:

@@ -95,3 +95,8 @@ def sizes(shape: Sequence[int]) -> str:
 def weight_and_bias(weight: Shape, outs: int, bias: bool) -> Mapping[str, Shape]:
     """Return the tensors of what makes so many channels by weights, and may add to each."""
     return {"weight": weight, "bias": (outs,)} if bias else {"weight": weight}
+
+
+def without_pixels(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the attributes of a pool over all pixels that gives a vector in place of one pixel."""
+    return {name: value for name, value in attrs.items() if name != "keep"}

@@ -46,11 +46,7 @@ NORMS = tuple(kind for kind, row in OPERATORS.items() if row.family == "norm")
 """Kinds of operators; a step says `batch` for `batch_norm`."""
 GATES = tuple(kind for kind, row in OPERATORS.items() if row.is_gate)
 """Activations that end a gate."""
-GLOBAL_POOLS = tuple(
-    kind
-    for kind, row in OPERATORS.items()
-    if row.step is not None and kind in row.step.kinds.values()
-)
+GLOBAL_POOLS = tuple(kind for kind, row in OPERATORS.items() if row.is_over_all_pixels)
 """Kinds of pools over all pixels."""
 JOINS = tuple(kind for kind, row in OPERATORS.items() if row.arity is None or row.arity > 1)
 """Kinds that read several values, of which a spec's branches are joined."""

@@ -73,6 +73,8 @@ class Trace:
     """ReLUs for which no node stands: a quantised value does without them."""
     wholes: dict[tuple[Any, ...], str] = field(default_factory=dict)
     """Operators that several nodes come to, by their kind, numbers and what they read."""
+    written: dict[str, str] = field(default_factory=dict)
+    """The last of the nodes that such an operator was written out in, by the operator's name."""
     grids: dict[str, Grid] = field(default_factory=dict)
     """What features are rounded to, by the whole numbers' name in the file."""
     whole_weights: dict[str, Computed] = field(default_factory=dict)

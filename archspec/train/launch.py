@@ -13,7 +13,7 @@ from archspec.errors import TrainingError
 from archspec.runtime import prepare
 from archspec.signals import hold_interrupts
 from archspec.train.callbacks import Callback
-from archspec.train.data.data_parts import Splits
+from archspec.train.data.sources.data_parts import Splits
 from archspec.train.distributed.msrun import launch_environment, msrun_command
 from archspec.train.distributed.node_reports import NodeReports, watch_together
 from archspec.train.distributed.nodes import USUAL_PORT, Node, check_nodes, check_place

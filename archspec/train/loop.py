@@ -15,8 +15,8 @@ import numpy as np
 from archspec.errors import make_printable
 from archspec.runtime import prepare
 from archspec.train.callbacks import Callback
-from archspec.train.data.data_parts import Splits
 from archspec.train.data.inputs import open_splits
+from archspec.train.data.sources.data_parts import Splits
 from archspec.train.distributed import moving_statistics, pulse
 from archspec.train.distributed.same_images import check_same_images
 from archspec.train.distributed.worker_group import all_reduce_sum, join_group

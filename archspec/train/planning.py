@@ -26,7 +26,6 @@ from archspec.runtime import (
 from archspec.spec.load import is_users_choice, load_spec
 from archspec.spec.override import Override, Overrides, Setting, key_of, list_overrides
 from archspec.spec.spec import Spec
-from archspec.train.data.data_parts import DataSet, Splits
 from archspec.train.data.datasets import open_data
 from archspec.train.data.inputs import (
     check_stand_in,
@@ -36,6 +35,7 @@ from archspec.train.data.inputs import (
 )
 from archspec.train.data.kinds import MASKS, check_has_masks
 from archspec.train.data.recipe_fit import check_recipe
+from archspec.train.data.sources.data_parts import DataSet, Splits
 from archspec.train.engine.half_precision import describe_kept
 from archspec.train.engine.memory import plan_recompute
 from archspec.train.engine.parameter_groups import find_frozen

@@ -14,7 +14,7 @@ from archspec.operators.shape_rules import Shape
 from archspec.operators.table import OPERATORS, STEPS
 from archspec.settings import Path
 from archspec.spec.spec import Spec
-from archspec.train.data.mask_classes import check_fit_masks
+from archspec.train.data.sources.mask_classes import check_fit_masks
 
 _CHANGES_LOGITS = frozenset(
     {"activation", "norm", "squeeze_excite", "branches"}

@@ -16,11 +16,11 @@ from typing import Any
 from typing_extensions import Self
 
 from archspec.train.callbacks import Callback
-from archspec.train.data.batches import LoaderTimes, Skipped, load_batches
-from archspec.train.data.data_parts import Splits
+from archspec.train.data.batches.batches import LoaderTimes, Skipped, load_batches
+from archspec.train.data.batches.sampling import held_out_indices
 from archspec.train.data.inputs import check_classes, load_epoch, make_preprocess
-from archspec.train.data.sampling import held_out_indices
-from archspec.train.data.source import Source
+from archspec.train.data.sources.data_parts import Splits
+from archspec.train.data.sources.source import Source
 from archspec.train.distributed import pulse
 from archspec.train.distributed.agreement import Agreement
 from archspec.train.engine.compile_cache import CachedNetwork, CompileCache, make_cache

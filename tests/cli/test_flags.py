@@ -139,7 +139,13 @@ def test_freezing_until_a_part_freezes_it_too(until, parts):
     assert overrides(freeze_until=until)[0][0] == ("freeze", parts)
 
 
-@pytest.mark.parametrize("until", ["", "head", "block 0", "block -1", "blocks 1-2", "block 101"])
+NO_PARTS = ["block 0", "block -1", "blocks 1-2"]
+
+
+@pytest.mark.parametrize(
+    "until",
+    ["", "head", "block 101", *(pytest.param(each, marks=pytest.mark.slow) for each in NO_PARTS)],
+)
 def test_freezing_until_what_is_no_part_is_a_usage_error(until, tmp_path, no_mindspore):
     """It says which words it takes."""
     done = densenet("train", "--freeze-until", until, cwd=tmp_path, env=no_mindspore)
@@ -186,12 +192,8 @@ def test_ema_may_be_said_without_a_decay(rest, tmp_path, no_mindspore):
 @pytest.mark.parametrize(
     "flags",
     [
-        ("--opt", "adamw"),
-        ("--ema", "0.99"),
-        ("--freeze", "stem"),
-        ("--freeze-until", "block 1"),
-        ("--save-every", "10m"),
-        ("--save-every", "500"),
+        ("--opt", "adamw", "--ema", "0.99", "--freeze", "stem", "--save-every", "10m"),
+        ("--freeze-until", "block 1", "--save-every", "500"),
     ],
     ids=" ".join,
 )

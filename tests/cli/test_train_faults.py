@@ -41,7 +41,8 @@ done = Path(os.environ["FAULT_DONE"])
 is_worker = os.environ.get("MS_ROLE") == "MS_WORKER" and not done.exists()
 if is_worker and os.environ["RANK_ID"] == os.environ["FAULT_RANK"]:
     import time
-    from archspec.train.data import batches, inputs, samples
+    from archspec.train.data import inputs
+    from archspec.train.data.batches import batches, samples
 
     def happen():
         done.touch()

@@ -17,6 +17,7 @@ from readers.onnx_styles import File, Step, Style, finished
 from archspec.errors import ModelFileError
 from archspec.graph.ir import Graph, Op
 from archspec.graph.shapes import infer_shapes
+from archspec.operators.operator import Operator
 from archspec.operators.shape_rules import ShapeFault
 from archspec.operators.table import JOINS, OPERATORS
 from archspec.readers.mindir.node import MindirNode
@@ -38,11 +39,14 @@ SHAPES: tuple[Shape, ...] = (
 PAIRS = [*product(SHAPES, SHAPES)]
 SIGNS = {" + ": "Add", " * ": "Mul"}
 """What MindSpore has where a row's code is a sign."""
-PRIMITIVES_OF_JOINS = [
-    (kind, word)
-    for kind in JOINS
-    for word in OPERATORS[kind].mindir or [SIGNS[OPERATORS[kind].mindspore.sign]]
-]
+
+
+def primitives_of(row: Operator) -> list[str]:
+    """None of a join that MindSpore writes out in several."""
+    return [*row.mindir] or [SIGNS[sign] for sign in filter(None, [row.mindspore.sign])]
+
+
+PRIMITIVES_OF_JOINS = [(kind, word) for kind in JOINS for word in primitives_of(OPERATORS[kind])]
 
 
 def is_joined(kind: str, pair: Sequence[Shape]) -> bool:

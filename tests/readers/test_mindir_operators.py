@@ -18,7 +18,7 @@ from archspec.compare.compare import Comparison, compare
 from archspec.errors import ModelFileError
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph, Op
-from archspec.operators.table import ACTIVATIONS, OPERATORS
+from archspec.operators.table import ACTIVATIONS, GLOBAL_POOLS, OPERATORS
 from archspec.readers.mindir.read import read_mindir
 from archspec.runtime import prepare
 from archspec.spec.catalogue import shipped
@@ -196,9 +196,19 @@ VECTORS: Document = {
     ],
 }
 UNSAID = ("batch_norm", "concat")
-TRANSITIONS["larger"] += [
-    step for _, step in steps_beside(OPERATORS_OF_ALL_KINDS, WIRING, VECTORS, UNSAID)
-]
+BESIDE = steps_beside(OPERATORS_OF_ALL_KINDS, WIRING, VECTORS, UNSAID)
+TRANSITIONS["larger"] += [step for kind, step in BESIDE if kind not in GLOBAL_POOLS]
+
+
+def gate(step: Document) -> Document:
+    """The step of a pool over all pixels, which keeps one: it gates the map that it reads."""
+    ((name, said),) = step.items()
+    kept = {name: {**said, "keep": True}}
+    return {"branches": {"join": "multiply", "of": [[], [kept, {"activation": "sigmoid"}]]}}
+
+
+GATES = [gate(step) for kind, step in BESIDE if kind in GLOBAL_POOLS]
+OPERATORS_OF_ALL_KINDS["head"]["steps"][:0] = GATES
 ALIKE: Document = {
     "name": "alike",
     "input": {"channels": 2, "height": 8, "width": 8},

@@ -8,9 +8,9 @@ from sklearn.metrics import accuracy_score, log_loss, top_k_accuracy_score
 
 from archspec.errors import TrainingError
 from archspec.runtime import prepare
-from archspec.train.data.batches import load_batches
-from archspec.train.data.preprocess import Preprocess
-from archspec.train.data.source import Source
+from archspec.train.data.batches.batches import load_batches
+from archspec.train.data.images.preprocess import Preprocess
+from archspec.train.data.sources.source import Source
 from archspec.train.evaluation.accuracy import _sum_figures, check_finite
 from archspec.train.evaluation.measures import measure_accuracy
 from archspec.train.monitoring.meter import Meter

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from archspec.train.data.source import Source
+from archspec.train.data.sources.source import Source
 from archspec.train.evaluation.calibration import Calibration
 from archspec.train.evaluation.class_evaluation import ClassExamination
-from archspec.train.evaluation.evaluate import EXAMINATIONS, _name, report_progress
 from archspec.train.evaluation.evaluation import Evaluation, read_evaluation
+from archspec.train.evaluation.judging import EXAMINATIONS, _name, report_progress
 from archspec.train.evaluation.label_accuracy import LabelAccuracy
 from archspec.train.evaluation.label_evaluation import LabelExamination
 from archspec.train.evaluation.measures import describe_figures

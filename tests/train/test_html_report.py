@@ -12,12 +12,12 @@ from browser import BROWSER, ask_browser
 from PIL import Image
 
 from archspec.errors import ArchspecError
-from archspec.train.data.source import Source
+from archspec.train.data.sources.source import Source
 from archspec.train.evaluation.class_evaluation import ClassExamination
 from archspec.train.evaluation.confusion_table import choose_confused
-from archspec.train.evaluation.evaluate import _name
 from archspec.train.evaluation.evaluation import Evaluation
 from archspec.train.evaluation.html_report import to_page, write_report
+from archspec.train.evaluation.judging import _name
 from archspec.train.evaluation.label_evaluation import LabelExamination
 from archspec.train.evaluation.measures import describe_figures
 

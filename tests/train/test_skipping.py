@@ -17,7 +17,7 @@ from archspec.errors import ArchspecError, DataError
 from archspec.screen import Screen
 from archspec.train.data.datasets import open_data, open_held_out
 from archspec.train.data.inputs import split_by_recipe
-from archspec.train.data.source import Source
+from archspec.train.data.sources.source import Source
 from archspec.train.evaluation.evaluation import read_evaluation
 from archspec.train.recipe.recipe import load_recipe
 from densenet_cli.evaluation_tables import show_evaluation
@@ -250,7 +250,7 @@ def test_a_set_of_which_hardly_any_image_can_be_read_is_a_fault(tmp_path):
 
 
 def epoch_of(source, preprocess, *, training=True, skipped=None, **options):
-    from archspec.train.data.batches import load_batches
+    from archspec.train.data.batches.batches import load_batches
 
     options = {"batch_size": 4, "seed": 0, **options}
     return list(

@@ -15,8 +15,8 @@ from onnx.reference import ReferenceEvaluator
 from PIL import Image
 from writers.operator_networks import graph_of
 
-from archspec.train.data.geometry import fit_image
-from archspec.train.data.preprocess import Preprocess
+from archspec.train.data.images.geometry import fit_image
+from archspec.train.data.images.preprocess import Preprocess
 from archspec.train.evaluation.engines import ENGINES, EngineName, load_network
 from archspec.train.evaluation.export_preprocess import _begins_down
 from archspec.writers.onnx.image_steps import (

@@ -13,7 +13,7 @@ from typing import Any
 from archspec.graph.ir import Op
 from archspec.operators.file_node import CHANNEL_SCALE, CHANNEL_SHIFT
 from archspec.operators.table import NORMS, OPERATORS, REMAINS, attribute
-from archspec.readers.fusion import recognise, recognise_multiple
+from archspec.readers.fusion import Whole, order_reads, recognise, recognise_multiple
 from archspec.readers.pixel_orders import PIXELS, permute
 from archspec.readers.tensors import OperatorWeights, Tensor, transpose_later
 from archspec.readers.trace import UNKNOWN, Call, Feature, Unsupported, decimal
@@ -158,29 +158,29 @@ def inverse_root(call: Call) -> Feature:
 
 def _complete(call: Call, made: Feature) -> Feature:
     """Return what a value is the last part of, or its multiple; else the value itself."""
-    known = recognise(call.trace.ops, made.op)
+    known = recognise(call.trace, made.op)
     if known is not None:
-        return _whole(call, made, *known)
-    multiple = recognise_multiple(call.trace.ops, made.op)
+        return _put_together(call, made, known)
+    multiple = recognise_multiple(call.trace, made.op)
     if multiple is None:
         return made
-    kind, bound, factor = multiple
-    whole = _whole(call, made, kind, bound)
+    known, factor = multiple
+    whole = _put_together(call, made, known)
     return call.part("times", [whole], made.shape, value=decimal(factor))
 
 
-def _whole(call: Call, made: Feature, kind: str, bound: dict[str, Any]) -> Feature:
+def _put_together(call: Call, made: Feature, found: Whole) -> Feature:
     """The operator that several nodes come to: one for its value and all its multiples."""
-    key = (kind, *sorted(bound.items()))
+    key = (found.kind, found.reads, *sorted(found.attrs.items()))
     known = call.trace.wholes.get(key)
     if known is not None:
         return replace(made, op=known)
-    x = replace(made, op=bound.pop("x"))
-    if kind in NORMS:
-        bound = {"channels": x.shape[1], **bound}
-    whole = call.op(kind, [x], x.shape, **bound)
+    reads = order_reads(found, {name: call.known(name) for name in found.reads})
+    attrs = {"channels": made.shape[1]} if found.kind in NORMS else {}
+    whole = call.op(found.kind, reads, made.shape, **attrs, **found.attrs)
     call.trace.wholes[key] = whole.op
-    return whole
+    call.trace.written[whole.op] = made.op
+    return replace(whole, doubtful=made.doubtful)
 
 
 def scale(call: Call) -> Feature:

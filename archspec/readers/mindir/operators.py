@@ -13,11 +13,13 @@ import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from archspec.graph.ir import Op
+from archspec.operators.shape_rules import without_pixels
 from archspec.operators.table import GLOBAL_POOLS, OPERATORS
 from archspec.readers.mindir import elementwise as elements
 from archspec.readers.mindir import slices, windows
@@ -52,7 +54,8 @@ def _without_pixel(call: Call, x: Feature) -> Feature:
     if op.kind not in GLOBAL_POOLS:
         return call.op("global_avg_pool", [x], x.shape[:2])
     name = call.trace.free(op.name)
-    call.trace.add(Op(name, op.kind, op.inputs), x.shape[:2])
+    attrs = MappingProxyType(without_pixels(op.attrs))
+    call.trace.add(Op(name, op.kind, op.inputs, attrs), x.shape[:2])
     return replace(x, op=name, shape=x.shape[:2])
 
 

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from archspec.operators.table import NORMS
-from archspec.readers.fusion import recognise
+from archspec.readers.fusion import order_reads, recognise
 from archspec.readers.onnx.call import Call
 from archspec.readers.onnx.scales_and_shifts import BY_CHANNEL, part_of_group_norm
 from archspec.readers.tensors import Tensor
@@ -127,15 +127,17 @@ def _emit(
     made = (
         call.op(kind, inputs, shape, **attrs) if whole else call.part(kind, inputs, shape, **attrs)
     )
-    known = recognise(call.trace.ops, made.op)
-    if known is None:
+    found = recognise(call.trace, made.op)
+    if found is None:
         return made
-    what, bound = known
-    x = replace(call.known(bound.pop("x")), doubtful=made.doubtful)
-    if what in NORMS:
-        numbers = {name: decimal(value) for name, value in bound.items()}
-        bound = {"channels": shape[1], **numbers}
-    return call.op(what, [x], shape, **bound)
+    attrs = dict(found.attrs)
+    if found.kind in NORMS:
+        numbers = {name: decimal(value) for name, value in attrs.items()}
+        attrs = {"channels": shape[1], **numbers}
+    reads = order_reads(found, {name: call.known(name) for name in found.reads})
+    whole_op = call.op(found.kind, reads, shape, **attrs)
+    call.trace.written[whole_op.op] = made.op
+    return replace(whole_op, doubtful=made.doubtful)
 
 
 def is_per_channel(x: Feature, weight: Tensor) -> bool:

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from archspec.graph.ir import Op
-from archspec.operators.shape_rules import is_whole_map
+from archspec.operators.shape_rules import is_whole_map, without_pixels
 from archspec.operators.table import GLOBAL_POOLS, OPERATORS, ROWS
 from archspec.readers.onnx.call import GROUPED, Call, axis_of
 from archspec.readers.trace import Feature, Unsupported, flatten_tuples
@@ -102,7 +102,8 @@ def vector(call: Call, x: Feature, depth: int = 0) -> Feature:
         return _remake(call, op, op.inputs, shape)
     row = OPERATORS.get(op.kind)  # None of a part of an operator
     if row and row.over_whole_map and is_whole_map(op.attrs, call.known(op.inputs[0]).shape[2:]):
-        return _remake(call, replace(op, kind=row.over_whole_map), op.inputs, shape)
+        whole = replace(op, kind=row.over_whole_map, attrs={})
+        return _remake(call, whole, op.inputs, shape)
     if depth == MAX_DEPTH:
         return call.op("global_avg_pool", [x], shape)
     other = row.over_vector(op.attrs) if row else None
@@ -117,11 +118,9 @@ def vector(call: Call, x: Feature, depth: int = 0) -> Feature:
 
 
 def _remake(call: Call, op: Op, inputs: tuple[str, ...], shape: tuple[Any, ...]) -> Feature:
-    attrs = {name: value for name, value in op.attrs.items() if name != "keep"}
-    if op.kind in GLOBAL_POOLS:
-        attrs = {}
+    attrs = MappingProxyType(without_pixels(op.attrs))
     name = call.trace.free(op.name)
-    call.trace.add(Op(name, op.kind, inputs, MappingProxyType(attrs)), shape)
+    call.trace.add(Op(name, op.kind, inputs, attrs), shape)
     call.trace.copy(op.name, name)
     if op.name in call.trace.faults:
         call.trace.faults[name] = call.trace.faults[op.name]

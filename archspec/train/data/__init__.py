@@ -1,5 +1,6 @@
-"""What a run learns from: files, data sets, batches.
+"""What a run learns from.
 
-Many files, since each layout, format of file, change of an image and step of loading is one: a
-question of data is one of these.
+`images` reads and changes one image, `sources` has labelled images wherever they lie, `formats`
+knows what data sets look like on a disk, `batches` fills batches; the files here open, check and
+pack whole data sets.
 """

@@ -16,15 +16,15 @@ import numpy.typing as npt
 
 from archspec.errors import ArchspecError, DataError, Diagnostic
 from archspec.spec.override import Overrides
-from archspec.train.data.data_parts import DataSet
 from archspec.train.data.datasets import open_data
 from archspec.train.data.facts import Facts, read_facts
-from archspec.train.data.image_files import ignore_warnings, reason_of
+from archspec.train.data.images.image_files import ignore_warnings, reason_of
 from archspec.train.data.inputs import name_by_recipe, split_by_recipe
 from archspec.train.data.kinds import MASKS
-from archspec.train.data.overlap import are_compared, compare_parts, find_equal, judge_twins
 from archspec.train.data.recipe_fit import check_recipe
-from archspec.train.data.source import Source
+from archspec.train.data.sources.data_parts import DataSet
+from archspec.train.data.sources.overlap import are_compared, compare_parts, find_equal, judge_twins
+from archspec.train.data.sources.source import Source
 from archspec.train.recipe.choice import choose_recipe
 from archspec.train.recipe.recipe import Recipe, load_recipe
 

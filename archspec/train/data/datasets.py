@@ -17,17 +17,17 @@ from pathlib import Path
 from typing import Literal
 
 from archspec.errors import DataError, Diagnostic
-from archspec.train.data.class_names import find_class_list, name_classes
-from archspec.train.data.data_parts import DataSet
-from archspec.train.data.image_files import (
+from archspec.train.data.images.image_files import (
     PART_FOLDERS,
     collect_faults,
     find_class_faults,
     reason_of,
 )
 from archspec.train.data.kinds import MASKS, MINDRECORD, describe_layout, find_layout, open_digits
-from archspec.train.data.overlap import compare_parts
-from archspec.train.data.source import OnError, Source, raise_faults
+from archspec.train.data.sources.class_names import find_class_list, name_classes
+from archspec.train.data.sources.data_parts import DataSet
+from archspec.train.data.sources.overlap import compare_parts
+from archspec.train.data.sources.source import OnError, Source, raise_faults
 
 
 def open_data(

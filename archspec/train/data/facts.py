@@ -11,8 +11,8 @@ from typing import IO, TYPE_CHECKING, cast
 import numpy as np
 import numpy.typing as npt
 
-from archspec.train.data.bit_depth import WHITE, is_deep
-from archspec.train.data.image_files import ImageFile, convert_image, with_image
+from archspec.train.data.images.bit_depth import WHITE, is_deep
+from archspec.train.data.images.image_files import ImageFile, convert_image, with_image
 
 if TYPE_CHECKING:
     from PIL import Image

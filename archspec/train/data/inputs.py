@@ -14,21 +14,21 @@ import numpy.typing as npt
 
 from archspec.errors import DataError, Diagnostic, TrainingError
 from archspec.spec.spec import Spec
-from archspec.train.data.batches import Batch, LoaderTimes, Skipped, load_batches
-from archspec.train.data.class_names import (
+from archspec.train.data.batches.batches import Batch, LoaderTimes, Skipped, load_batches
+from archspec.train.data.batches.sampling import epoch_indices, epoch_seed
+from archspec.train.data.datasets import open_data
+from archspec.train.data.images.mixing import Mixing
+from archspec.train.data.images.preprocess import Preprocess
+from archspec.train.data.kinds import MASKS
+from archspec.train.data.sources.class_names import (
     describe_differences,
     name_classes,
     name_source,
     read_class_list,
 )
-from archspec.train.data.data_parts import DataSet, Splits
-from archspec.train.data.datasets import open_data
-from archspec.train.data.kinds import MASKS
-from archspec.train.data.mask_classes import label_data
-from archspec.train.data.mixing import Mixing
-from archspec.train.data.preprocess import Preprocess
-from archspec.train.data.sampling import epoch_indices, epoch_seed
-from archspec.train.data.source import OnError, Source
+from archspec.train.data.sources.data_parts import DataSet, Splits
+from archspec.train.data.sources.mask_classes import label_data
+from archspec.train.data.sources.source import OnError, Source
 from archspec.train.recipe.data import DataRecipe
 from archspec.train.recipe.recipe import Recipe
 from archspec.train.run.run_directory import Run

@@ -14,28 +14,22 @@ from typing import Any
 import numpy as np
 
 from archspec.errors import DataError, Diagnostic
-from archspec.train.data.image_files import (
-    Listing,
-    find_folder,
-    read_folder,
-)
-from archspec.train.data.labelled_files import find_tables, is_table, read_labelled_files
-from archspec.train.data.mask_folders import LAYOUT as MASKS_LAYOUT
-from archspec.train.data.mask_folders import (
+from archspec.train.data.formats.labelled_files import find_tables, is_table, read_labelled_files
+from archspec.train.data.formats.mask_folders import LAYOUT as MASKS_LAYOUT
+from archspec.train.data.formats.mask_folders import (
     MaskFolder,
     describe_skipped,
     find_mask_folders,
     pair_by_name,
 )
-from archspec.train.data.masks import look_through
-from archspec.train.data.mindrecords import LAYOUT as MINDRECORD_LAYOUT
-from archspec.train.data.mindrecords import (
+from archspec.train.data.formats.mindrecords import LAYOUT as MINDRECORD_LAYOUT
+from archspec.train.data.formats.mindrecords import (
     find_lone_set,
     find_mindrecords,
     is_mindrecord,
     read_mindrecord,
 )
-from archspec.train.data.record_files import (
+from archspec.train.data.formats.record_files import (
     CIFAR10,
     CIFAR100,
     Records,
@@ -45,8 +39,14 @@ from archspec.train.data.record_files import (
     read_digits,
     read_mnist,
 )
-from archspec.train.data.source import Source
-from archspec.train.data.splitting import split_by_class
+from archspec.train.data.images.image_files import (
+    Listing,
+    find_folder,
+    read_folder,
+)
+from archspec.train.data.sources.masks import look_through
+from archspec.train.data.sources.source import Source
+from archspec.train.data.sources.splitting import split_by_class
 
 
 def open_digits() -> dict[str, Source]:

@@ -14,10 +14,8 @@ from pathlib import Path
 from archspec.errors import ArchspecError, DataError, Diagnostic
 from archspec.runtime import prepare
 from archspec.train.data.datasets import open_data
-from archspec.train.data.image_files import size_of
-from archspec.train.data.kinds import is_in_one
-from archspec.train.data.mindrecord_files import MAX_PAGE
-from archspec.train.data.mindrecord_writer import (
+from archspec.train.data.formats.mindrecord_files import MAX_PAGE
+from archspec.train.data.formats.mindrecord_writer import (
     BYTES_BESIDE_IMAGE,
     Broken,
     Target,
@@ -25,8 +23,10 @@ from archspec.train.data.mindrecord_writer import (
     describe_failure,
     write_set,
 )
-from archspec.train.data.mindrecords import SUFFIX
-from archspec.train.data.source import OnError, Source, raise_faults
+from archspec.train.data.formats.mindrecords import SUFFIX
+from archspec.train.data.images.image_files import size_of
+from archspec.train.data.kinds import is_in_one
+from archspec.train.data.sources.source import OnError, Source, raise_faults
 
 KINDS = ("folder", "table", "mindrecord")
 """Of data sets that can be packed."""

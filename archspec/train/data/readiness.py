@@ -12,9 +12,9 @@ import psutil
 
 from archspec.errors import DataError, Diagnostic, format_count
 from archspec.machine.finding import Finding
-from archspec.train.data.data_parts import DataSet
 from archspec.train.data.datasets import open_data
-from archspec.train.data.image_files import ImageFile
+from archspec.train.data.images.image_files import ImageFile
+from archspec.train.data.sources.data_parts import DataSet
 
 MOST_FILES, MOST_SECONDS = 300, 5.0
 """That are read to see how fast it goes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 
 from archspec.errors import DataError, SpecError, TrainingError
-from archspec.train.data.data_parts import Splits
+from archspec.train.data.sources.data_parts import Splits
 from archspec.train.evaluation.measures import CLASS_OF_EACH_PIXEL, FIGURES
 from archspec.train.recipe.recipe import Recipe
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archspec.errors import DataError, format_count
-from archspec.train.data.source import Source
+from archspec.train.data.sources.source import Source
 from archspec.train.distributed.worker_group import all_reduce_sum, get_rank, get_world_size
 
 MAX_NAME = 400

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from archspec.errors import ArchspecError, DataError
-from archspec.train.data.batches import NO_LABEL, Skipped
+from archspec.train.data.batches.batches import NO_LABEL, Skipped
 from archspec.train.data.datasets import open_data
 from archspec.train.data.inputs import open_splits
-from archspec.train.data.source import Source
+from archspec.train.data.sources.source import Source
 from archspec.train.evaluation.image_paths import find_images
 from archspec.train.evaluation.trained import Trained
 

@@ -88,6 +88,15 @@ def share_out(logits: npt.NDArray[Any]) -> Values:
     return shifted
 
 
+def tell_probabilities(logits: npt.NDArray[Any], *, are_independent: bool) -> Values:
+    """Return probabilities (N, classes): of one class among all, or of each class for itself."""
+    if not are_independent:
+        return share_out(logits)
+    # exp of a large number would overflow; both ends are exact.
+    shares: Values = 0.5 * (1 + np.tanh(0.5 * logits.astype(np.float64)))
+    return shares
+
+
 def judge_classes(confusion: Values) -> dict[str, Values]:
     """Return precision, recall, F1 and support of each class from a matrix whose rows are right.
 

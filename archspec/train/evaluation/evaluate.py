@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from typing_extensions import Unpack
 
 from archspec.errors import ModelFileError
-from archspec.train.data.batches import Skipped
-from archspec.train.data.sampling import held_out_indices
-from archspec.train.data.source import Source
-from archspec.train.distributed.worker_group import gather_numbers, get_rank, get_world_size
-from archspec.train.evaluation.class_evaluation import ClassExamination
-from archspec.train.evaluation.evaluation import Evaluation, Mistake
-from archspec.train.evaluation.label_evaluation import LabelExamination
-from archspec.train.evaluation.measures import Measures, run_measure
+from archspec.train.data.sources.source import Source
+from archspec.train.evaluation.evaluation import Evaluation
+from archspec.train.evaluation.judging import Show, judge_images
 from archspec.train.evaluation.on_devices import examine_on_devices
 from archspec.train.evaluation.open_trained import HowToOpen, opened
-from archspec.train.evaluation.pixel_evaluation import PixelExamination
 from archspec.train.evaluation.trained import Trained
 from archspec.train.faults.hangs import HANG_AFTER
 from archspec.train.run.run_directory import Run
-
-Show = Callable[[int, int], None]
-"""Is called with how many images are done, and of how many."""
-Batch = TypeVar("Batch")
-
-EXAMINATIONS: Measures = {1: ClassExamination, 2: LabelExamination, 3: PixelExamination}
-"""By the rank of targets: they tell more than the figures that training needs."""
 
 
 def evaluate(
@@ -95,39 +80,5 @@ def examine(
         return examine_on_devices(
             trained, data, devices=devices, batch_size=batch_size, hang_after=hang_after
         )
-    batch_size = 1 if trained.reads_images else batch_size
     source = data if isinstance(data, Source) else trained.held_out(data)
-    mine = held_out_indices(len(source), get_rank(), get_world_size())
-    # As in training: what cannot be read counts for nothing where the recipe says so.
-    skipped: Skipped | None = {} if trained.recipe.data.on_error == "skip" else None
-    batches: Iterable[Any] = trained.batches(source, min(batch_size, len(source)), mine, skipped)
-    if show is not None:
-        batches = report_progress(batches, batch_size, len(mine), show)
-    measure: Any = run_measure(trained.judge(), batches, EXAMINATIONS)
-    found = _name(measure.examine(), source)
-    broken = [source.name_of(number) for number in gather_numbers(skipped or {}, len(source))]
-    return replace(found, skipped=(*source.left_out, *broken))
-
-
-def report_progress(
-    batches: Iterable[Batch], batch_size: int, images: int, show: Show
-) -> Iterator[Batch]:
-    """Yield batches; when the next one is asked for, the one before is done."""
-    show(0, images)
-    for number, batch in enumerate(batches, start=1):
-        yield batch
-        show(min(number * batch_size, images), images)
-
-
-def _name(found: Evaluation, source: Source) -> Evaluation:
-    """Give classes and images their names; a network may tell more classes apart than there are."""
-    count = len(next(iter(found.per_class.values())))
-    mistakes: list[Mistake] = []
-    for mistake in found.mistakes:
-        mistakes.append(replace(mistake, image=source.name_of(mistake.number)))
-    return replace(found, classes=name_classes(source.classes, count), mistakes=tuple(mistakes))
-
-
-def name_classes(known: tuple[str, ...], count: int) -> tuple[str, ...]:
-    """Return so many names: `class 12` for one that the data set does not have."""
-    return (*known, *(f"class {number}" for number in range(len(known), count)))
+    return judge_images(trained, source, batch_size=batch_size, show=show)

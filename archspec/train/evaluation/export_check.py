@@ -16,7 +16,7 @@ import numpy.typing as npt
 from archspec.certify.certificate import Certificate
 from archspec.certify.certify_file import certify_file
 from archspec.errors import ArchspecError, Diagnostic
-from archspec.train.data.source import Source
+from archspec.train.data.sources.source import Source
 from archspec.train.evaluation.engines import load_network
 from archspec.train.evaluation.export_precision import (
     TOLERANCES,

@@ -17,13 +17,13 @@ from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
 from archspec.operators.table import OPERATORS
 from archspec.runtime import import_onnx_runtime, import_openvino
-from archspec.train.data.source import Source
+from archspec.train.data.sources.source import Source
 from archspec.train.evaluation.calibration_images import (
     choose_calibration_images,
     load_calibration_batches,
 )
 from archspec.train.evaluation.engines import MAX_REASON, EngineName, load_network
-from archspec.train.evaluation.evaluate import evaluate
+from archspec.train.evaluation.judging import judge_images
 from archspec.train.evaluation.onnx_form import OnnxForm, Precision
 from archspec.train.evaluation.trained import Trained
 
@@ -174,6 +174,7 @@ def judge_both(loss: Loss, trained: Trained, files: Sequence[Path], source: Sour
     figures = []
     for file in files:
         network = load_network(file, "onnxruntime")
-        figures.append(evaluate(replace(trained, exported=network), source))
+        found = judge_images(replace(trained, exported=network), source)
+        figures.append(found.figures)
     before, after = figures
     return replace(loss, before=before, after=after, judged_by=source.name)

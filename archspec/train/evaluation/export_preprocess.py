@@ -16,12 +16,12 @@ from PIL import Image
 from archspec.errors import ArchspecError, Diagnostic
 from archspec.graph.ir import Graph
 from archspec.graph.shapes import infer_shapes
-from archspec.train.data.geometry import RESAMPLING
+from archspec.train.data.images.geometry import RESAMPLING
 from archspec.train.data.inputs import make_preprocess
-from archspec.train.data.source import Source
+from archspec.train.data.sources.source import Source
+from archspec.train.evaluation.class_evaluation import tell_probabilities
 from archspec.train.evaluation.engines import load_network
 from archspec.train.evaluation.onnx_form import OPSETS
-from archspec.train.evaluation.predict import tell_probabilities
 from archspec.train.evaluation.trained import Trained
 
 if TYPE_CHECKING:

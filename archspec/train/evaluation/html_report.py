@@ -10,8 +10,8 @@ from pathlib import Path
 
 from archspec.errors import ArchspecError, DataError
 from archspec.files import write_atomic
-from archspec.train.data.bit_depth import WHITE
-from archspec.train.data.source import Source
+from archspec.train.data.images.bit_depth import WHITE
+from archspec.train.data.sources.source import Source
 from archspec.train.evaluation.confusion_table import draw_confusions
 from archspec.train.evaluation.evaluation import Evaluation, Mistake
 from archspec.train.evaluation.measures import describe_figures

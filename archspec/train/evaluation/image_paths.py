@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from archspec.errors import DataError, Diagnostic
-from archspec.train.data.image_files import IMAGE_SUFFIXES, collect_faults, list_folder
-from archspec.train.data.mindrecords import is_mindrecord
-from archspec.train.data.source import raise_faults
+from archspec.train.data.formats.mindrecords import is_mindrecord
+from archspec.train.data.images.image_files import IMAGE_SUFFIXES, collect_faults, list_folder
+from archspec.train.data.sources.source import raise_faults
 
 _PACKED = "predict takes image files; validate --data-dir judges by packed ones"
 

@@ -21,9 +21,9 @@ from archspec.spec.catalogue import hint_at_nearest, shipped
 from archspec.spec.load import is_overridden, load_spec
 from archspec.spec.override import Override, Setting
 from archspec.spec.spec import Spec
-from archspec.train.data.class_names import read_class_list
 from archspec.train.data.inputs import can_stand_in, find_names_file, make_preprocess
 from archspec.train.data.kinds import identify_data
+from archspec.train.data.sources.class_names import read_class_list
 from archspec.train.evaluation.engines import (
     ENGINES,
     EngineName,
@@ -113,7 +113,7 @@ def open_trained(
     trained = replace(trained, device_target=device_target, ema=ema)
     if engine is None:
         return trained
-    # It judges what it has written, by what opens a trained network.
+    # Nobody waits for onnx who does not ask for an engine.
     from archspec.train.evaluation.kept_export import open_in_engine
 
     return open_in_engine(trained, engine)

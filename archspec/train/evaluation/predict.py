@@ -11,12 +11,12 @@ import numpy.typing as npt
 from typing_extensions import Unpack
 
 from archspec.errors import Diagnostic, TrainingError
-from archspec.train.data.batches import NO_LABEL, Batch, Skipped
-from archspec.train.data.image_files import find_broken
-from archspec.train.data.source import Source, raise_faults
+from archspec.train.data.batches.batches import NO_LABEL, Batch, Skipped
+from archspec.train.data.images.image_files import find_broken
+from archspec.train.data.sources.source import Source, raise_faults
 from archspec.train.evaluation.accuracy import check_finite
-from archspec.train.evaluation.class_evaluation import share_out
-from archspec.train.evaluation.evaluate import Show, name_classes
+from archspec.train.evaluation.class_evaluation import tell_probabilities
+from archspec.train.evaluation.judging import Show, name_classes
 from archspec.train.evaluation.open_trained import HowToOpen, opened
 from archspec.train.evaluation.trained import Trained
 from archspec.train.run.run_directory import Run
@@ -146,15 +146,6 @@ def _answer_each(network: Any, batches: Iterable[Batch], count: int) -> Iterator
         rows = [check_finite(output.asnumpy()[:count]) for output in outputs]
         yield from zip(marks.tolist(), zip(*rows, strict=True), strict=False)
         count -= len(rows[0])
-
-
-def tell_probabilities(logits: npt.NDArray[np.float32], *, are_independent: bool) -> Values:
-    """Return probabilities (N, classes): of one class among all, or of each class for itself."""
-    if not are_independent:
-        return share_out(logits)
-    # exp of a large number would overflow; both ends are exact.
-    shares: Values = 0.5 * (1 + np.tanh(0.5 * logits.astype(np.float64)))
-    return shares
 
 
 def top_guesses(shares: Values, count: int) -> list[list[tuple[int, float]]]:

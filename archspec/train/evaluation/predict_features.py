@@ -18,7 +18,7 @@ from typing_extensions import Unpack
 from archspec.errors import DataError, TrainingError
 from archspec.graph.build import build_graph
 from archspec.spec.spec import Spec
-from archspec.train.evaluation.evaluate import Show
+from archspec.train.evaluation.judging import Show
 from archspec.train.evaluation.open_trained import HowToOpen, opened
 from archspec.train.evaluation.predict import LeaveOut, Row, ask, find_asked
 from archspec.train.evaluation.trained import Trained

@@ -17,10 +17,10 @@ from typing_extensions import Unpack
 
 from archspec.errors import DataError, Diagnostic
 from archspec.files import write_atomic
-from archspec.train.data.image_files import read_image, with_image
-from archspec.train.data.mask_classes import check_fit_masks
-from archspec.train.data.mask_values import MaskValues
-from archspec.train.evaluation.evaluate import Show, name_classes
+from archspec.train.data.images.image_files import read_image, with_image
+from archspec.train.data.sources.mask_classes import check_fit_masks
+from archspec.train.data.sources.mask_values import MaskValues
+from archspec.train.evaluation.judging import Show, name_classes
 from archspec.train.evaluation.open_trained import HowToOpen, opened
 from archspec.train.evaluation.predict import Guesses, LeaveOut, ask, find_asked
 from archspec.train.evaluation.trained import Trained

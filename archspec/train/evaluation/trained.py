@@ -14,7 +14,8 @@ import numpy.typing as npt
 from archspec.errors import DataError, TrainingError
 from archspec.runtime import prepare
 from archspec.spec.spec import Spec
-from archspec.train.data.batches import Batch, Skipped, load_batches
+from archspec.train.data.batches.batches import Batch, Skipped, load_batches
+from archspec.train.data.batches.raw_images import load_raw_images
 from archspec.train.data.datasets import open_data, open_held_out
 from archspec.train.data.inputs import (
     check_classes,
@@ -26,9 +27,12 @@ from archspec.train.data.inputs import (
     read_data_digest,
     split_by_recipe,
 )
-from archspec.train.data.mask_classes import check_has_classes, label_masks, note_missing_classes
-from archspec.train.data.raw_images import load_raw_images
-from archspec.train.data.source import Source
+from archspec.train.data.sources.mask_classes import (
+    check_has_classes,
+    label_masks,
+    note_missing_classes,
+)
+from archspec.train.data.sources.source import Source
 from archspec.train.distributed.worker_group import choose_device, get_rank, get_world_size
 from archspec.train.recipe.recipe import Recipe
 from archspec.train.run.run_directory import Run

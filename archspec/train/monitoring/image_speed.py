@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from archspec.errors import format_count
-from archspec.train.data.loading_threads import LoaderTimes, count_processors
+from archspec.train.data.batches.loading_threads import LoaderTimes, count_processors
 from archspec.train.recipe.data import DataRecipe
 
 LEAST_SECONDS = 10.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from archspec.errors import format_count
-from archspec.train.data.data_parts import Splits
+from archspec.train.data.sources.data_parts import Splits
 from archspec.train.planning import Plan
 from archspec.train.recipe.recipe import Recipe
 from archspec.train.recipe.scaling import count_steps

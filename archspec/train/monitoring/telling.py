@@ -13,9 +13,9 @@ import numpy.typing as npt
 from archspec.errors import TrainingError, format_count
 from archspec.graph.build import build_graph
 from archspec.operators.table import OPERATORS
+from archspec.train.data.batches.sampling import find_image
 from archspec.train.data.inputs import find_data_change, list_samples
-from archspec.train.data.sampling import find_image
-from archspec.train.data.source import Source
+from archspec.train.data.sources.source import Source
 from archspec.train.distributed.moving_statistics import is_moving
 from archspec.train.distributed.worker_group import gather_numbers
 from archspec.train.monitoring.image_speed import ImageSpeed

@@ -11,7 +11,7 @@ from archspec.spec.load import is_overridden
 from archspec.train.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
-    from archspec.train.data.data_parts import DataSet
+    from archspec.train.data.sources.data_parts import DataSet
 
 
 USUAL_RATES: Mapping[str, float] = {

@@ -14,8 +14,8 @@ from archspec.graph.ir import Graph
 from archspec.graph.parameters import list_parameters
 from archspec.graph.parts import list_parts
 from archspec.runtime import prepare
-from archspec.train.data.data_parts import Splits
 from archspec.train.data.inputs import make_preprocess, open_splits
+from archspec.train.data.sources.data_parts import Splits
 from archspec.train.engine.parameter_groups import find_frozen
 from archspec.train.planning import check_fit
 from archspec.train.run.checkpoint import TRAINING_STATE, is_whole, read_checkpoint

@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from archspec.errors import DataError, TrainingError
-from archspec.train.data.data_parts import Splits
 from archspec.train.data.datasets import open_data
 from archspec.train.data.inputs import check_classes, find_data_change, split_by_recipe
+from archspec.train.data.sources.data_parts import Splits
 from archspec.train.run.run_directory import Run, write_settings
 from archspec.train.run.run_lock import lock_run
 

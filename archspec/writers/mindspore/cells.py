@@ -96,10 +96,12 @@ def write_cell(op: Op, ins: str, outs: str, names: Mapping[Settings, str], **var
 
 def write_call(op: Op, local_name: str, inputs: list[str]) -> str:
     """Return the expression that runs the operator on expressions for its inputs."""
-    code = OPERATORS[op.kind].mindspore
+    row = OPERATORS[op.kind]
+    code = row.mindspore
     if code.sign:
         return code.sign.join(inputs)
     joined = ", ".join(inputs)
     if not code.call or is_cell(op):
         return f"self.{local_name}({joined})"
-    return code.call.format(**{**op.attrs, **code.arguments(op.attrs, ""), "x": joined})
+    values = {**row.defaults, **op.attrs, **code.arguments(op.attrs, "")}
+    return code.call.format(**values | {"name": code.name, "x": joined})

@@ -1,0 +1,1 @@
+"""What data sets look like on a disk: folders, tables, masks, records."""

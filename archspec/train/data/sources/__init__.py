@@ -1,0 +1,1 @@
+"""Labelled images, their parts and classes, wherever they lie."""
