@@ -222,7 +222,7 @@ def part_of(graph: Graph, end: str) -> Graph:
     return Graph.of("part", [op for name, op in graph.ops.items() if name in used])
 
 
-def test_special_values_come_back_from_a_mindir(tmp_path: Path) -> None:
+def test_special_values_of_every_kind_come_back_from_a_mindir(tmp_path: Path) -> None:
     """All of them from one file, in which MindSpore has written equal values once."""
     import_mindspore()
     graph, file = together(IN_A_MINDIR), tmp_path / "all.mindir"

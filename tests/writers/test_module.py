@@ -154,10 +154,12 @@ def test_the_small_networks_tell_activations_apart() -> None:
     assert all(oracle.distance(a, b) > 100 * TOLERANCE for a, b in combinations(logits, 2))
 
 
-def test_densenet121_computes_what_its_graph_says(ms: Any) -> None:
-    """The whole network at 64 x 64, in both modes."""
+@pytest.mark.parametrize("is_compiled", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_densenet121_computes_what_its_graph_says(ms: Any, is_compiled: bool) -> None:
+    """The whole network at 64 x 64; compiled too, as one of its relatives is in each run."""
     graph = build_graph(load_spec("densenet121", ["input.height=64", "input.width=64"]))
-    assert_each_computes_what_its_graph_says(ms, {graph.name: graph}, TOLERANCE)
+    graphs = {graph.name: graph}
+    assert_each_computes_what_its_graph_says(ms, graphs, TOLERANCE, is_compiled=is_compiled)
 
 
 def test_the_stems_max_pool_does_not_take_its_padding_for_features(ms: Any) -> None:
