@@ -64,6 +64,8 @@ def _add(app: typer.Typer, name: str) -> None:
     module = import_module(f"densenet_cli.{file}")
     found = getattr(module, word)
     if isinstance(found, typer.Typer):
+        for command in found.registered_commands:
+            command.cls = Command
         app.add_typer(found, name=name)
     else:
         app.command(name, cls=getattr(module, "COMMAND", Command))(found)

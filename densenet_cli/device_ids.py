@@ -28,7 +28,9 @@ def count_device_ids(device_ids: str | None, devices: int, device_target: str) -
         raise typer.BadParameter("goes with --device-target Ascend", param_hint=FLAG)
     numbers = [number.strip() for number in device_ids.split(",")]
     if not all(number.isdecimal() for number in numbers):
-        raise typer.BadParameter(f"{device_ids} is no list such as 0,2,5", param_hint=FLAG)
+        raise typer.BadParameter(
+            f"{device_ids or 'an empty word'} is no list such as 0,2,5", param_hint=FLAG
+        )
     if len({*numbers}) < len(numbers):
         raise typer.BadParameter(f"{device_ids} names a device twice", param_hint=FLAG)
     if devices not in (1, len(numbers)):

@@ -37,7 +37,8 @@ def show_plan(plan: Any, out: Path | None, node: Any = None) -> None:
     needs = (
         "Nothing was started or written. "
         f"The line above needs the run directory {shlex.quote(str(path))}, which only a real start "
-        f"makes:\n{start_alone()}\nmakes it, runs the line, and watches its processes."
+        f"makes:\n{start_alone(plan.settings.devices)}\n"
+        "makes it, runs the line, and watches its processes."
     )
     typer.echo("\n".join((*lines, needs)), err=True)
 
@@ -79,5 +80,7 @@ def show_resumption(
         show_nodes(node, run.path, settings)
     elif not is_alone:
         console.out(write_shell_line(launch_command(run.path, settings)))
-        lines.append(f"{start_alone()}\nruns the line above, and watches its processes.")
+        lines.append(
+            f"{start_alone(settings.devices)}\nruns the line above, and watches its processes."
+        )
     typer.echo("\n".join(lines), err=not is_alone)

@@ -108,6 +108,8 @@ class Command(TyperCommand):
             if reason:
                 ctx.fail(f"No such option: {flag}. {reason}")
         rest = super().parse_args(ctx, [*_fill_in(args, omitted & known)])
+        if _has_empty_argument(args, {name for option in switches for name in option.opts}):
+            ctx.fail('an empty word names nothing, as a shell makes it of "$UNSET"')
         empty = {*_list_empty(args)}
         for option in self.params:
             flags = empty & {*option.opts}
@@ -198,6 +200,15 @@ def _list_empty(args: Sequence[str]) -> Iterator[str]:
             return
         if flag.startswith("-") and (not value or flag.endswith("=")):
             yield flag.removesuffix("=")
+
+
+def _has_empty_argument(args: Sequence[str], switches: Collection[str]) -> bool:
+    """Whether a word is empty that is no flag's value."""
+    for before, word in pairwise(["", *args]):
+        has_value = before.startswith("-") and "=" not in before and before not in switches
+        if not word and (before == "--" or not has_value):
+            return True
+    return False
 
 
 def _fill_in(args: Sequence[str], flags: Collection[str]) -> Iterator[str]:

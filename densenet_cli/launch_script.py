@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping
@@ -27,7 +28,7 @@ RULES_OF_SLURM = {
     "partition": (r"[\w.@+,-]+", "a name, or several with commas"),
     "account": WORD,
     "time": (
-        r"\d+|\d+:\d\d(:\d\d)?|\d+-\d+(:\d\d){0,2}",
+        r"\d+|\d+:[0-5]\d(:[0-5]\d)?|\d+-(1?\d|2[0-3])(:[0-5]\d){0,2}",
         "90 (minutes), 24:00:00 or 2-12:00:00 (days)",
     ),
     "memory": (r"[1-9]\d*[KMGT]?", "64G"),
@@ -173,9 +174,20 @@ def _write_for_kubernetes(given: Mapping[str, Any], said: Mapping[str, Any]) -> 
     job = _make_job(given, said, name, given["resource"] or (ASCEND if on_ascend else None))
     claim, _, folder = given["claim"].partition(":")
     place = Place(given["image"], claim, folder or FOLDER, given["namespace"])
+    _refuse_outside(said, place.folder)
     if given["volcano"]:
         return write_volcano_job(job, place, given["partition"])
     return write_indexed_job(job, place)
+
+
+def _refuse_outside(said: Mapping[str, Any], folder: str) -> None:
+    """A run outside the claim would end with its pod, and no other pod would see it."""
+    for flag in ("out", "resume"):
+        run = said[flag]
+        inside = None if run is None else os.path.normpath(os.path.join(folder, run))
+        if inside is not None and os.path.commonpath([inside, folder]) != os.path.normpath(folder):
+            rule = f"{run} is outside the claim, which pods have at {folder}: say a path in there"
+            raise typer.BadParameter(rule, param_hint=f"--{flag}")
 
 
 def _name_of(said: Mapping[str, Any]) -> str:

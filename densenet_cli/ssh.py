@@ -29,6 +29,8 @@ from densenet_cli.hosts import Host
 from densenet_cli.options import console
 from densenet_cli.ssh_faults import find_fault
 
+STARTS = "densenet starts"
+"""What a host's shell says where the set-up has let it come so far."""
 TIED = "DENSENET_UNTIL_STDIN_ENDS"
 """Set for a process that ends with its standard input."""
 GO_ON = "DENSENET_GO_ON_WITH"
@@ -66,6 +68,8 @@ class _Remote:
     process: subprocess.Popen[bytes]
     errors: deque[str] = field(default_factory=lambda: deque(maxlen=LINES_KEPT))
     """The last lines that it wrote as such."""
+    has_started: bool = False
+    """Its shell has come to the command."""
 
     def interrupt(self) -> None:
         """Hand Ctrl-C on."""
@@ -104,8 +108,12 @@ def run_on_hosts(file: Path, hosts: Sequence[Host], commands: Sequence[Sequence[
             reader.join(5)
     if received:
         return 128 + received[0]
-    found = [find_fault(file, one.host, one.process.wait(), [*one.errors]) for one in remotes]
-    faults = [fault for fault in found if fault]
+    faults = []
+    for one in remotes:
+        fault = find_fault(
+            file, one.host, one.process.wait(), [*one.errors], has_started=one.has_started
+        )
+        faults += [] if fault is None else [fault]
     if faults:
         raise EnvironmentFault(faults)
     return failed
@@ -123,6 +131,7 @@ def write_ssh(host: Host, command: Sequence[str], setup: str, go_on: Sequence[st
     if not setup:
         before, start = shlex.join(["cd", str(Path.cwd())]), [sys.executable, "-m", "densenet_cli"]
     told = ["env", f"{TIED}=1", f"{GO_ON}={shlex.join(go_on)}"]
+    before += f" && echo {shlex.quote(STARTS)} >&2"
     return [*SSH, host.name, f"{before} && exec {shlex.join([*told, *start, *words])}"]
 
 
@@ -155,7 +164,9 @@ def _show(remote: _Remote) -> list[threading.Thread]:
 def _copy(remote: _Remote, stream: IO[bytes], is_error: bool) -> None:
     for line in stream:
         text = make_printable(line.decode(errors="replace").rstrip("\r\n"))
-        if is_error:
+        if is_error and text == STARTS:
+            remote.has_started = True
+        elif is_error:
             remote.errors.append(text)
             typer.echo(f"{remote.host.name}: {text}", err=True)
         else:

@@ -41,18 +41,24 @@ _NO_FOLDER = re.compile(r"\bcd:")
 _SETUP = "--ssh-setup 'cd FOLDER && . venv/bin/activate' says what its shell does before"
 
 
-def find_fault(file: Path, host: Host, code: int, said: Sequence[str]) -> Diagnostic | None:
+def find_fault(
+    file: Path, host: Host, code: int, said: Sequence[str], *, has_started: bool
+) -> Diagnostic | None:
     """Return why a host of a file ran nothing (E010), None where what ran there says that itself.
 
     Args:
         code: how its ssh has ended.
         said: the last lines that it, or what ran there, has written as errors.
+        has_started: its shell has come to the command.
     """
     where, last = f"{file}:{host.line}", said[-1] if said else "without a word"
     if code in NOT_STARTED or (code and _NO_FOLDER.search(last)):
         return Diagnostic("E010", f"nothing could start on {host.name}: {last}", where, _SETUP)
     if code != SSH_FAILED:
-        return None
+        if has_started or code < 0:  # it was ended from here
+            return None
+        rule = f"nothing could start on {host.name}: its shell ended with {code} before, {last}"
+        return Diagnostic("E010", rule, where, _SETUP)
     cure = f"`ssh {host.name}` by hand says more"
     for words, known in CURES:
         line = next((line for line in reversed(said) if words in line), "")

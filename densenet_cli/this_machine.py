@@ -16,6 +16,7 @@ import typer
 
 from archspec.errors import make_printable
 from archspec.signals import raise_for_signal, take_signals
+from densenet_cli.faults import choose_policy
 from densenet_cli.options import console
 from densenet_cli.ssh import GO_ON, run_on_hosts, write_ssh
 
@@ -120,9 +121,8 @@ def take_hosts(
     """
     given = context.params
     file, is_ssh = given["hostfile"], given["ssh"]
+    _refuse_without(file, is_ssh=is_ssh, setup=given["ssh_setup"])
     if file is None:
-        if is_ssh or given["ssh_setup"]:
-            raise typer.BadParameter("goes with --hostfile", param_hint="--ssh")
         return devices, nodes, master
     _refuse_beside(file, {"--nodes": nodes, "--node-rank": given["node_rank"]})
     from densenet_cli.hosts import choose_devices, read_hosts
@@ -137,6 +137,7 @@ def take_hosts(
         more = [] if is_typed else ["--devices", str(devices)]
     nodes, master = len(hosts), master or hosts[0].address
     run, wait = given["resume"] or given["out"], given["node_wait"]
+    choose_policy(given["restarts"], given["hang_after"], devices, nodes)
     first = read_node(nodes, 0, master, wait, run=run, is_dry=True)
     commands = [_command_on(first, rank, more) for rank in range(nodes)]
     by_ssh, go_on = [], _list_words_to_go_on(given)
@@ -148,6 +149,14 @@ def take_hosts(
         return devices, nodes, master
     _show_on_hosts(hosts, commands)
     raise typer.Exit(run_on_hosts(file, hosts, by_ssh) if is_ssh else 0)
+
+
+def _refuse_without(file: Path | None, *, is_ssh: bool, setup: str) -> None:
+    """Refuse flags that mean nothing without others."""
+    if setup and not is_ssh:
+        raise typer.BadParameter("goes with --ssh", param_hint="--ssh-setup")
+    if is_ssh and file is None:
+        raise typer.BadParameter("goes with --hostfile", param_hint="--ssh")
 
 
 def _list_words_to_go_on(given: Mapping[str, Any]) -> list[str]:
@@ -226,9 +235,18 @@ def command_of(node: Node, more: Sequence[str] = ()) -> list[str]:
     return ["densenet", *_list_others(sys.argv[1:]), *more, *_list_words(node)]
 
 
-def start_alone() -> str:
+def start_alone(devices: int) -> str:
     """Return this command's line, for a shell, as it starts the run on this machine alone."""
-    return make_printable(shlex.join(["densenet", *_list_others(sys.argv[1:])]))
+    words = ["densenet", *_list_others(sys.argv[1:]), *_say_devices(devices)]
+    return make_printable(shlex.join(words))
+
+
+def _say_devices(devices: int) -> list[str]:
+    """The words for so many processes, where a file of hosts or mpirun says that, and no word."""
+    is_said = any(
+        word.partition("=")[0] in ("--devices", "--device-ids", "--resume") for word in sys.argv[1:]
+    )
+    return [] if is_said or devices == 1 else ["--devices", str(devices)]
 
 
 def _list_others(words: Sequence[str]) -> Iterator[str]:
@@ -255,11 +273,7 @@ def show_nodes(node: Node, path: Path, settings: Any) -> None:
     from archspec.train.distributed.msrun import write_shell_line
     from archspec.train.launch import launch_command
 
-    # A file of hosts may say how many, and no word of the command line.
-    says_devices = any(
-        word.partition("=")[0] in ("--devices", "--device-ids", "--resume") for word in sys.argv[1:]
-    )
-    more = [] if says_devices or settings.devices == 1 else ["--devices", str(settings.devices)]
+    more = _say_devices(settings.devices)
     for rank in range(node.nodes):
         other = replace(node, rank=rank)
         console.out(f"# {other.name}, {settings.devices} of {settings.world} processes:")

@@ -182,6 +182,26 @@ def test_an_empty_word_is_no_path(command, given, flag, tmp_path, no_mindspore):
     assert rule in " ".join(done.stderr.replace("│", "").split())
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("plot", ""),
+        ("new", ""),
+        ("data", "check", ""),
+        ("recipe", "show", ""),
+        ("train", "--dry-run", ""),
+        ("train", "--", ""),
+        ("predict", "run", "x.png", "--top-k", 3, ""),
+    ],
+    ids=lambda words: " ".join(map(str, words)),
+)
+def test_an_empty_word_is_no_argument(words, tmp_path, no_mindspore):
+    """It would be the working directory, or no name of anything."""
+    done = densenet(*words, cwd=tmp_path, env=no_mindspore)
+    assert done.returncode == 2
+    assert "an empty word names nothing" in done.stderr
+
+
 @pytest.mark.parametrize("rest", [(), ("densenetbc_digits",), ("--dry-run",)], ids=str)
 def test_ema_may_be_said_without_a_decay(rest, tmp_path, no_mindspore):
     """Before another flag, the spec, or nothing at all."""

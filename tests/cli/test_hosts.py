@@ -132,7 +132,11 @@ def test_each_hosts_command_is_printed_and_nothing_started(no_mindspore, written
     told["DENSENET_GO_ON_WITH"] = "--hostfile hosts --ssh --ssh-setup '. mine' --hang-after 600"
     setting = shlex.join(f"{name}={value}" for name, value in told.items())
     assert [line[-2:] for line in remote] == [
-        [host, f"eval '. mine' && exec env {setting} {same} --hang-after 600 {placed.format(rank)}"]
+        [
+            host,
+            "eval '. mine' && echo 'densenet starts' >&2 && "
+            f"exec env {setting} {same} --hang-after 600 {placed.format(rank)}",
+        ]
         for rank, host in enumerate(("a", "me@b"))
     ]
     other = ("--devices", 2, "--master", "fast:9000")
@@ -141,6 +145,12 @@ def test_each_hosts_command_is_printed_and_nothing_started(no_mindspore, written
     for more in (("--nodes", 2), ("--node-rank", 1)):
         done = densenet(*words, *more, cwd=tmp_path, env=no_mindspore)
         assert (done.returncode, "hosts says that of all" in done.stderr) == (2, True)
-    done = densenet("train", "--ssh", cwd=tmp_path, env=no_mindspore)
-    assert (done.returncode, "goes with --hostfile" in done.stderr) == (2, True)
+    for more, rule in (
+        (("--ssh",), "goes with --hostfile"),
+        (("--ssh-setup", ". mine"), "goes with --ssh"),
+        (("--hostfile", "hosts", "--ssh-setup", ". mine", "-o", "run"), "goes with --ssh"),
+        (("--hostfile", "hosts", "--restarts", 2, "-o", "run"), "goes with one machine: several"),
+    ):
+        done = densenet("train", *more, cwd=tmp_path, env=no_mindspore)
+        assert (done.returncode, rule in done.stderr) == (2, True), done.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["hosts"]

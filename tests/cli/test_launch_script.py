@@ -17,6 +17,15 @@ REFUSED = {
     "a queue without one": (("--kubernetes", *IN_CLUSTER, "--partition", "a"), "nothing to Kub"),
     "devices without cores": (("--slurm", "--resource", "npu"), "say how many cores"),
     "another time": (("--slurm", "--time", "1h"), "24:00:00"),
+    "minutes beyond an hour": (("--slurm", "--time", "25:99:00"), "24:00:00"),
+    "a run outside the claim": (
+        ("--kubernetes", *IN_CLUSTER, "--", "-o", "/elsewhere/run"),
+        "/elsewhere/run is outside the claim, which pods have at /workspace",
+    ),
+    "a run above the claim": (
+        ("--volcano", *IN_CLUSTER, "--", "-o", "../run"),
+        "outside the claim",
+    ),
     "Kubernetes' memory": (("--slurm", "--memory", "64Gi"), "64G"),
     "a line feed": (("--slurm", "--account", "a\n#SBATCH --uid=0"), "not what Slurm takes"),
     "a name in capitals": (("--volcano", *IN_CLUSTER, "--name", "My_Net"), "small letters"),

@@ -144,6 +144,9 @@ def test_a_host_that_would_ask_for_a_password_is_not_entered(server):
     [
         ("true", ("no-such-program",), "no-such-program"),
         ("cd /no/such/folder", ("true",), "cd: "),
+        ("exit 0", ("true",), "its shell ended with 0 before, without a word"),
+        ("false", ("true",), "its shell ended with 1 before, without a word"),
+        ("echo no modules here >&2; exit 7", ("true",), "ended with 7 before, no modules here"),
     ],
 )
 def test_a_host_where_nothing_can_start_names_the_flag_that_helps(setup, command, words, server):
@@ -169,7 +172,8 @@ def test_a_host_where_nothing_can_start_names_the_flag_that_helps(setup, command
 )
 def test_other_words_of_ssh_have_cures_too(said, words):
     """Where a network would have to be cut; and words that are none of these."""
-    fault = find_fault(HOSTS, Host(4, "me@a", None), 255, said)
+    fault = find_fault(HOSTS, Host(4, "me@a", None), 255, said, has_started=False)
     assert fault.where == "hosts:4"
     assert words in str(fault)
-    assert find_fault(HOSTS, Host(4, "me@a", None), 1, said) is None
+    assert find_fault(HOSTS, Host(4, "me@a", None), 1, said, has_started=True) is None
+    assert find_fault(HOSTS, Host(4, "me@a", None), -15, said, has_started=False) is None
