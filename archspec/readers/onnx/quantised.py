@@ -108,6 +108,8 @@ def _grid(call: Call, kind: Any) -> tuple[Array, Array, int]:
     kind where the node has none.
     """
     scale = _take_values(call, 1)
+    if call.has(2) and getattr(call.inputs[2], "place", call) is None:
+        raise Unsupported("has whole numbers of another type than those of 8, 16 or 32 bits")
     zero = _take_values(call, 2) if call.has(2) else np.zeros(scale.shape, kind)
     if not ((scale > 0) & np.isfinite(scale)).all() or zero.dtype.kind not in "iu":
         raise Unsupported("has a scale that is not positive, or a zero point of an unknown type")
