@@ -15,6 +15,8 @@ from archspec import build_graph, load_spec
 from archspec.certify.certificate import Certificate
 from archspec.certify.certify_file import certify_file
 from archspec.errors import ModelFileError
+from archspec.graph.shapes import infer_shapes
+from archspec.rewrites.optimize import optimize
 from archspec.spec.spec import Spec
 from archspec.writers.onnx.model import make_onnx
 from archspec.writers.onnx.quantise import quantise
@@ -167,3 +169,58 @@ def test_a_shuffle_that_onnx_runtime_rounds_inside_is_read(tmp_path: Path) -> No
     onnx.save(model, whole)
     with pytest.raises(ModelFileError, match=r"R008 .* by another scale than before"):
         certify_file(whole, tmp_path / "spec.yaml")
+
+
+ALIKE = """
+input: {height: 16, width: 16}
+growth_rate: 4
+stem: {channels: 8}
+blocks:
+  - {layers: 4, connectivity: {edges: [[0],[0],[1],[2]], output: [4,3,2,1,0]}}
+head: {num_classes: 4}
+"""
+
+
+@pytest.mark.parametrize("level", ["none", "all"])
+def test_equal_weights_are_not_merged_by_the_quantiser(level: Any, tmp_path: Path) -> None:
+    """As untrained networks have, whose norms are all the same."""
+    (tmp_path / "spec.yaml").write_text(ALIKE)
+    graph = build_graph(load_spec(tmp_path / "spec.yaml"))
+    first: dict[Any, Any] = {}
+    tensors = {}
+    for name, values in oracle.random_parameters(graph.ops.values(), 0).items():
+        tensors[name] = first.setdefault((name.rpartition(".")[2], values.shape), values)
+    network = optimize(graph, tensors, level).network
+    onnx.save(make_onnx(network.graph, network.tensors), tmp_path / "float.onnx")
+    images = (
+        np.random.default_rng(0)
+        .normal(size=(4, 2, *infer_shapes(graph)[0][graph.inputs[0]]))
+        .astype(np.float32)
+    )
+    onnx.save(quantise(tmp_path / "float.onnx", iter(images)), tmp_path / "a.onnx")
+    found = certify_file(
+        tmp_path / "a.onnx", tmp_path / "spec.yaml", optimized=level == "all", tensors=tensors
+    )
+    assert [difference.message for difference in found.differences] == []
+
+
+@pytest.mark.parametrize("sizes", [[0, -1], [1, -1]])
+def test_a_reshape_with_allowzero_is_read_where_it_has_no_zero(
+    sizes: list[int], tmp_path: Path
+) -> None:
+    """A zero then stands for no values at all, not for the size that is there."""
+    (tmp_path / "spec.yaml").write_text(SPEC)
+    graph = build_graph(load_spec(tmp_path / "spec.yaml"))
+    model = make_onnx(graph, oracle.random_parameters(graph.ops.values(), 0), batch=1)
+    node = next(node for node in model.graph.node if node.op_type == "Flatten")
+    model.graph.initializer.append(numpy_helper.from_array(np.array(sizes), "sizes"))
+    flat = onnx.helper.make_node(
+        "Reshape", [node.input[0], "sizes"], node.output, node.name, allowzero=1
+    )
+    node.CopyFrom(flat)
+    onnx.save(model, tmp_path / "a.onnx")
+    if 0 not in sizes:
+        assert certify_file(tmp_path / "a.onnx", tmp_path / "spec.yaml").is_equal
+        return
+    with pytest.raises(ModelFileError, match="makes no values at all"):
+        certify_file(tmp_path / "a.onnx", tmp_path / "spec.yaml")
