@@ -10,7 +10,14 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from densenet_cli.options import Overrides, complete_spec, console, override_by_flag, save
+from densenet_cli.options import (
+    Checkpoint,
+    Overrides,
+    complete_spec,
+    console,
+    override_by_flag,
+    save,
+)
 
 DIFFERENT = 3
 LISTED = 40
@@ -54,6 +61,7 @@ def certify(
     names: Annotated[
         bool, typer.Option("--names", help="What has weights must be called as in the spec, too.")
     ] = False,
+    ckpt: Checkpoint = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -83,7 +91,8 @@ def certify(
             "runs ONNX files only: ONNX Runtime knows no other", param_hint="--probe"
         )
     asked = {"ordered": ordered, "names": names, "probe": probe, "optimized": optimized}
-    found = certify_file(file, named, given, **asked)
+    tensors = None if ckpt is None else _read_weights(ckpt, named, given)
+    found = certify_file(file, named, given, **asked, tensors=tensors)
     known = found.values()
     text = json.dumps(known, indent=2, ensure_ascii=False)
     if output is not None:
@@ -96,6 +105,14 @@ def certify(
             console.print(f"wrote {output}", soft_wrap=True, markup=False)
     if not found.is_equal:
         raise typer.Exit(DIFFERENT)
+
+
+def _read_weights(ckpt: Path, spec: str, given: Any) -> Any:
+    """Of a checkpoint, by the spec's names."""
+    from archspec.spec.load import load_spec
+    from archspec.weights.convert import convert_file
+
+    return convert_file(ckpt, load_spec(spec, given)).tensors
 
 
 def _spec_in(folder: Path) -> Path:

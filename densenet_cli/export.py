@@ -223,7 +223,7 @@ def _refuse_idle_options(context: typer.Context, chosen: str, precision: str | N
 
 def _refuse_options(context: typer.Context, flags: Mapping[str, str], rule: str) -> None:
     for name, flag in flags.items():
-        if context.params[name]:
+        if context.params[name] is not None and context.params[name] is not False:
             raise typer.BadParameter(rule, param_hint=flag)
 
 

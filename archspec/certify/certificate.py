@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from archspec.certify.float_weights import FloatWeights
 from archspec.certify.liveness import Liveness
 from archspec.certify.probe import Probe
 from archspec.certify.rounding import Rounding
@@ -16,6 +17,12 @@ from archspec.graph.digest import structure_digest
 from archspec.graph.ir import Graph
 
 WEIGHTS_LOOKED_AT = "weights and scales that are all zero, so that a connection carries nothing"
+WHOLE_NUMBERS_NOT_COMPARED = (
+    "of whole numbers it was looked whether filters are one number each or at the ends of their "
+    "range, not whether they are near the float weights: --ckpt compares them with these"
+)
+WEIGHTS_COMPARED = "filters and biases of convolutions and dense layers with the given weights"
+OTHERS_NOT_COMPARED = "values of all other weights but for zeros"
 WEIGHTS_NOT_COMPARED = "values of the weights but for zeros"
 
 
@@ -35,6 +42,8 @@ class Certificate:
     """What its weights say; None: nobody looked."""
     rounding: Rounding | None = None
     """What becomes of it in whole numbers; None: it has none, or nobody looked."""
+    given: FloatWeights | None = None
+    """How its filters are beside given weights; None: none were given."""
     probe: Probe | None = None
     """What ONNX Runtime says; None: nobody asked."""
     remarks: tuple[str, ...] = ()
@@ -42,9 +51,9 @@ class Certificate:
     spec_sha256: str = ""
 
     @property
-    def _seen(self) -> tuple[Comparison | Liveness | Rounding | Probe, ...]:
-        given = (self.comparison, self.liveness, self.rounding, self.probe)
-        return tuple(each for each in given if each is not None)
+    def _seen(self) -> tuple[Comparison | Liveness | Rounding | FloatWeights | Probe, ...]:
+        asked = (self.comparison, self.liveness, self.rounding, self.given, self.probe)
+        return tuple(each for each in asked if each is not None)
 
     @property
     def is_equal(self) -> bool:
@@ -59,7 +68,9 @@ class Certificate:
     @property
     def notes(self) -> tuple[str, ...]:
         """What to know that is no difference."""
-        return (*self.remarks, *(note for each in self._seen for note in each.notes))
+        is_unasked = self.rounding is not None and self.given is None and self.is_equal
+        unasked = (WHOLE_NUMBERS_NOT_COMPARED,) if is_unasked else ()
+        return (*self.remarks, *(note for each in self._seen for note in each.notes), *unasked)
 
     def values(self) -> dict[str, Any]:
         """Return digests of both sides, blocks with connections found and expected,
@@ -81,9 +92,14 @@ class Certificate:
             "notes": [*self.notes],
             "compared": self.comparison.compared,
             "not_compared": self.comparison.not_compared,
-            **(_describe_liveness(self.liveness, self.comparison) if self.liveness else {}),
+            **self._describe_weights(),
             **(_describe_probe(self.probe) if self.probe else {}),
         }
+
+    def _describe_weights(self) -> dict[str, Any]:
+        if self.liveness is None:
+            return {}
+        return _describe_liveness(self.liveness, self.comparison, self.given)
 
 
 def make_certificate(
@@ -94,6 +110,7 @@ def make_certificate(
     spec_file: Path | None = None,
     liveness: Liveness | None = None,
     rounding: Rounding | None = None,
+    given: FloatWeights | None = None,
     probe: Probe | None = None,
 ) -> Certificate:
     """Return the certificate of a file that was compared with a spec's graph;
@@ -107,6 +124,7 @@ def make_certificate(
         comparison,
         liveness,
         rounding,
+        given,
         probe,
         tuple(filter(None, remarks)),
         spec_file,
@@ -114,12 +132,19 @@ def make_certificate(
     )
 
 
-def _describe_liveness(liveness: Liveness, comparison: Comparison) -> dict[str, Any]:
+def _name_rest(given: FloatWeights | None) -> str:
+    return WEIGHTS_NOT_COMPARED if given is None or not given.compared else OTHERS_NOT_COMPARED
+
+
+def _describe_liveness(
+    liveness: Liveness, comparison: Comparison, given: FloatWeights | None
+) -> dict[str, Any]:
     """What the weights say."""
+    told = (WEIGHTS_COMPARED,) if given is not None and given.compared else ()
     return {
-        "compared": (*comparison.compared, WEIGHTS_LOOKED_AT),
+        "compared": (*comparison.compared, WEIGHTS_LOOKED_AT, *told),
         # The first of them says that no weights were looked at.
-        "not_compared": (WEIGHTS_NOT_COMPARED, *comparison.not_compared[1:]),
+        "not_compared": (_name_rest(given), *comparison.not_compared[1:]),
         "connections": liveness.connections,
         "dead": [asdict(dead) for dead in liveness.dead_connections],
         "not_looked_at": liveness.unreadable,

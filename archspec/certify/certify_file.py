@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from archspec.certify.certificate import Certificate, make_certificate
+from archspec.certify.float_weights import compare_float_weights
 from archspec.certify.liveness import Liveness, check_liveness
 from archspec.certify.optimized_file import Side, list_sides
 from archspec.certify.probe import Probe, probe_connections
@@ -34,6 +37,7 @@ def certify_file(
     names: bool = False,
     probe: bool = False,
     optimized: bool = False,
+    tensors: Mapping[str, Any] | None = None,
 ) -> Certificate:
     """Return what is known of a model file beside a spec:
     whether they are equal, else every difference. Height and width that the file leaves free are
@@ -49,6 +53,8 @@ def certify_file(
         probe: run each layer of an ONNX, and see whether it moves with what it reads.
         optimized: take it too where it lacks what the spec's slices cut off everywhere, or has one
             operator for several of the spec's with equal weights; see `archspec.compare.optimized`.
+        tensors: the network's weights by `create_model`'s names: filters and biases of the file
+            must be these, but for rounding.
 
     Raises:
         SpecError: the spec breaks a rule.
@@ -77,6 +83,9 @@ def certify_file(
     rounding = None
     if liveness and isinstance(reading, OnnxReading):
         rounding = try_rounding(comparison.match, reading, path)
+    given = None
+    if liveness and tensors is not None:
+        given = compare_float_weights(comparison.match, reading, path, tensors)
     return make_certificate(
         path,
         graph,
@@ -85,6 +94,7 @@ def certify_file(
         spec_file=None if isinstance(spec, Spec) else locate(str(spec)),
         liveness=liveness,
         rounding=rounding,
+        given=given,
         probe=probed,
     )
 

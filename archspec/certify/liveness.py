@@ -152,7 +152,7 @@ class _LivenessWalk:
 
     def __post_init__(self) -> None:
         self.parts = find_parts(self.match)
-        self.folded, self.held = _name_folded(self.match, self.reading)
+        self.folded, self.held = name_folded(self.match, self.reading)
         self.numbers: dict[tuple[str, str], int] = {}
         for part in self.parts.in_order:
             # From 1: row 0 of a table is that of no source.
@@ -297,7 +297,7 @@ class _LivenessWalk:
         return DeadConnection(part.title, "", end.name, message)
 
 
-def _name_folded(match: Match, reading: Reading) -> tuple[dict[str, str], set[str]]:
+def name_folded(match: Match, reading: Reading) -> tuple[dict[str, str], set[str]]:
     """Return what the file calls each convolution that holds norms,
     and what these norms are called.
 

@@ -33,6 +33,10 @@ from archspec.readers.tensors import Computed, Values, values_of
 
 FEWEST = 8
 """Weights of one scale that are looked at: fewer may well be its largest number all."""
+NEAR, MOST_NEAR = 2, 0.9
+"""Steps from an end of the range, and the share of weights that may stand there."""
+MOST_OF_ONE = 0.5
+"""The share of filters that are one number each."""
 
 Array = Any
 
@@ -126,17 +130,22 @@ def _find_floats(source: Computed, values: Values) -> Array | None:
 
 
 def _is_flat(whole: Array, kind: Any) -> bool:
-    """Whether all of several filters' weights are one number, or the ends of their type's range;
-    of biases the latter.
+    """Whether half of several filters or more are one number each, or nearly all weights stand at
+    the ends of their type's range; of biases all.
+
+    A filter of its own scale has one weight at an end, or two; one that is zero is none of these.
     """
     limits = np.iinfo(kind)
     # Quantisers leave out the least of a signed type, so that both ends are as far from zero.
     is_end = (whole >= limits.max) | (whole <= limits.min + (limits.min < 0))
     if whole.ndim < 2:
         return whole.size >= FEWEST and bool(is_end.all())
-    if len(whole) < 2 or whole.shape[1] < 2 or whole[0].size < FEWEST:
+    rows = whole.reshape(len(whole), -1)
+    if len(rows) < 2 or rows.shape[1] < FEWEST:
         return False
-    return bool(is_end.all() or (whole == whole.flat[0]).all())
+    is_near = (rows >= limits.max - NEAR) | (rows <= limits.min + NEAR)
+    is_one = (rows == rows[:, :1]).all(axis=1) & (rows != 0).any(axis=1)
+    return bool(is_near.mean() > MOST_NEAR or is_one.mean() >= MOST_OF_ONE)
 
 
 def _loses_most(before: Array, after: Array, source: Computed) -> bool:

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 
 from archspec.compare.match import Match
+from archspec.compare.merged_operators import is_copy
 from archspec.compare.row_facts import is_written_out
 from archspec.errors import Diagnostic, format_count
 from archspec.graph.ir import Op
@@ -58,7 +59,7 @@ def _are_named(ours: Op, theirs: Op) -> bool:
 
 
 def _name_to_place(name: str) -> str:
-    """The place that a name tells; none where nodes are just numbered."""
+    """The place that a name tells; none where nodes are just numbered, or copied by us."""
     if name.startswith("/"):
         return ".".join(name.split("/")[1:-1])
-    return "" if _NUMBERED.fullmatch(name) else name
+    return "" if _NUMBERED.fullmatch(name) or is_copy(name) else name

@@ -53,6 +53,8 @@ class Grid:
     zero: Any
     """As many whole numbers, whose type says the least and the largest one."""
     axis: int
+    op: str = ""
+    """The operator that makes the feature."""
 
 
 class Unsupported(Exception):

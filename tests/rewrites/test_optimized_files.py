@@ -125,6 +125,16 @@ def test_the_certificate_says_what_the_file_has_otherwise(tmp_path: Path) -> Non
     assert "cut off everywhere" in notes["a slice that leaves layers out"]
 
 
+def test_names_are_compared_of_what_the_file_has(tmp_path: Path) -> None:
+    """What stands for several has the name of one of them; a note counts the others."""
+    spec, file = spec_of("repeated layers"), tmp_path / "net.onnx"
+    graph = build_graph(spec)
+    write(optimize(graph, tensors_of(graph, are_equal=True), "basic").network, file)
+    found = certify_file(file, spec, optimized=True, names=True)
+    assert lines(found) == []
+    assert "the file has no names for the weights of" in " ".join(found.notes)
+
+
 def test_a_file_as_the_spec_says_is_taken_too(tmp_path: Path) -> None:
     """`--optimized` takes more, and nothing less; what it says is then the same."""
     for case in SETTINGS:

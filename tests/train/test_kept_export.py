@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -120,3 +121,28 @@ def test_the_commands_say_what_they_did_in_one_line(digits_run: Path, tmp_path: 
     assert [line for line in told.splitlines() if line.startswith("top-1")] == [
         line for line in plain.splitlines() if line.startswith("top-1")
     ]
+
+
+@pytest.mark.slow
+def test_a_full_folder_of_temporary_files_is_named(
+    digits_run: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not the checkpoint, which nobody writes."""
+
+    def refuse(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("archspec.writers.onnx.onnx_files.save_onnx", refuse)
+    rule = f"{tempfile.gettempdir()} W002 cannot be written: No space left .*TMPDIR"
+    with pytest.raises(ArchspecError, match=rule):
+        open_trained(str(digits_run), engine="onnxruntime")
+
+
+@pytest.mark.slow
+def test_what_has_the_place_of_a_kept_file_is_named(digits_run: Path, cache: Path) -> None:
+    open_trained(str(digits_run), engine="onnxruntime")
+    (kept,) = cache.iterdir()
+    kept.unlink()
+    kept.mkdir()
+    found = open_trained(str(digits_run), engine="onnxruntime")
+    assert found.notes[0].endswith(f"not kept: the folder {kept} has its place")

@@ -199,7 +199,10 @@ def later_ones(graph: Graph, parameters: Mapping[str, Any], opset: int) -> list[
     with pytest.raises(ArchspecError) as refused:
         make_onnx(graph, parameters, opset=opset)
     told = [fault.message for fault in refused.value.diagnostics]
-    return sorted(line.split()[0] for line in told)
+    kinds = sorted(line.split()[0] for line in told)
+    wanted = [f"{kind} is not in opset {opset}, but from {FIRST_OPSETS[kind]} on" for kind in kinds]
+    assert sorted(told) == wanted
+    return kinds
 
 
 @pytest.mark.parametrize("opset", [13, 17, 18])

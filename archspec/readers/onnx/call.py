@@ -96,9 +96,11 @@ TO_LAST = (0, 2, 3, 1)
 """What each dimension of a permuted feature map is: channels stand last."""
 
 
-def take_over_sizes(target: Sequence[int], dims: Sequence[Any]) -> list[Any]:
+def take_over_sizes(call: Call, target: Sequence[int], dims: Sequence[Any]) -> list[Any]:
     """Return the sizes that a reshape names; 0 stands for the size that is there."""
     sizes: list[Any] = [*target]
+    if call.attrs.get("allowzero", 0) and 0 in sizes:
+        raise Unsupported(f"makes no values at all: allowzero with sizes {tuple(sizes)}")
     for at, size in enumerate(dims[: len(sizes)]):
         if sizes[at] == 0:
             sizes[at] = size

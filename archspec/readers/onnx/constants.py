@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from archspec.readers.computed_filters import OfWeight
-from archspec.readers.onnx.call import FLOATS, MAX_COMPUTED, Array, Call, constant
+from archspec.readers.onnx.call import FLOATS, MAX_COMPUTED, Array, Call, constant, take_over_sizes
 from archspec.readers.tensors import MAX_COMPUTED as MAX_FILLED
 from archspec.readers.tensors import Tensor, compute_later
 from archspec.readers.trace import UNKNOWN, Feature, Unsupported
@@ -100,10 +100,7 @@ def _transpose(call: Call) -> Tensor:
 def _reshape(call: Call) -> Tensor:
     tensor: Tensor = call.inputs[0]
     wanted = [int(size) for size in call.option("shape", 1)]
-    sizes = [*wanted]
-    for at, size in enumerate(wanted):
-        if size == 0:
-            sizes[at] = tensor.dims[at]
+    sizes = take_over_sizes(call, wanted, tensor.dims)
     if tensor.values is None:
         return _reorder(tensor, _resolve_sizes(tensor.dims, sizes))
     values = tensor.values.reshape(sizes)

@@ -106,7 +106,7 @@ _OF_TWO: Mapping[str, Callable[[OfWeight, OfWeight], OfWeight]] = {
 
 def _reshape(call: Call) -> OfWeight:
     x, target = of_weight(call.inputs[0]), call.option("shape", 1)
-    return filters.reshape(x, take_over_sizes(target, x.dims))
+    return filters.reshape(x, take_over_sizes(call, target, x.dims))
 
 
 def _transpose(call: Call) -> OfWeight:

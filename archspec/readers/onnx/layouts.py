@@ -102,7 +102,7 @@ def _read_target(call: Call, x: Feature) -> tuple[Any, ...]:
     target, dims = call.option("shape", 1), _dims(x)
     if not isinstance(target, tuple):
         raise Unsupported("makes a shape that is no list of sizes")
-    return tuple(take_over_sizes(target, dims))
+    return tuple(take_over_sizes(call, target, dims))
 
 
 def _fits(target: tuple[Any, ...], shape: tuple[Any, ...]) -> bool:

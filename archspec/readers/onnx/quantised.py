@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from archspec.operators.table import OPERATORS
-from archspec.readers.onnx.call import MAX_COMPUTED, TYPES, Array, Call, axis_of
+from archspec.readers.onnx.call import GROUPED, MAX_COMPUTED, TYPES, Array, Call, axis_of
 from archspec.readers.tensors import Computed, Source, Tensor, compute_later, evaluate
 from archspec.readers.trace import Feature, Grid, Trace, Unsupported
 
@@ -28,7 +28,12 @@ _UNSIGNED = np.dtype(np.uint8)
 
 def quantise(call: Call) -> Feature:
     """Return the same feature, which a DequantizeLinear must read."""
-    x, (scale, zero, axis) = call.feature(), _grid(call, _output_type(call))
+    grouped = GROUPED if call.is_pending(GROUPED) else ""
+    x, (scale, zero, axis) = call.feature(pending=grouped), _grid(call, _output_type(call))
+    if x.pending and scale.size > 1:
+        raise Unsupported("rounds channels in groups by several scales")
+    if x.pending:
+        return _quantise_grouped(call, x, scale, zero)
     if scale.size > 1:
         axis = axis_of(x, axis)
         if x.shape[axis] != scale.size:
@@ -42,8 +47,19 @@ def quantise(call: Call) -> Feature:
             raise Unsupported("gives nothing below zero in some channels alone")
         x = call.op("relu", [x], x.shape)
         call.trace.implied.add(x.op)
-    call.trace.grids[call.output] = Grid(scale, zero, axis)
+    call.trace.grids[call.output] = Grid(scale, zero, axis, x.op)
     return replace(x, pending=(QUANTISED, zero.dtype.name, scale.tolist(), zero.tolist(), axis))
+
+
+def _quantise_grouped(call: Call, x: Feature, scale: Array, zero: Array) -> Feature:
+    """Of channels in groups, such as a shuffle has in between: by the scale that they were rounded
+    by before, which is looked at there.
+    """
+    of_op = (grid for grid in call.trace.grids.values() if grid.op == x.op)
+    if not any((grid.scale == scale).all() and (grid.zero == zero).all() for grid in of_op):
+        raise Unsupported("rounds channels in groups by another scale than before")
+    grid = (zero.dtype.name, scale.tolist(), zero.tolist(), 0)
+    return replace(x, pending=(QUANTISED, *grid, *x.pending))
 
 
 def dequantise(call: Call) -> Feature:
@@ -51,15 +67,16 @@ def dequantise(call: Call) -> Feature:
     x = call.feature(pending=QUANTISED)
     if not x.pending:
         raise Unsupported("reads what no QuantizeLinear gives")
-    kind, *grid = x.pending[1:]
+    kind, *grid = x.pending[1:5]
     scale, zero, axis = _grid(call, np.dtype(kind))
+    before = x.pending[5:]
     if scale.size > 1:
         axis = axis_of(replace(x, pending=()), axis)
     if zero.dtype.name != kind:
         raise Unsupported(f"takes {zero.dtype.name}, the QuantizeLinear before it gives {kind}")
     if grid != [scale.tolist(), zero.tolist(), axis]:
         raise Unsupported("has another scale or zero point than the QuantizeLinear before it")
-    return replace(x, pending=())
+    return replace(x, pending=before)
 
 
 def quantise_weight(call: Call) -> Tensor:
@@ -108,6 +125,8 @@ def _grid(call: Call, kind: Any) -> tuple[Array, Array, int]:
     kind where the node has none.
     """
     scale = _take_values(call, 1)
+    if call.has(2) and getattr(call.inputs[2], "place", call) is None:
+        raise Unsupported("has whole numbers of another type than those of 8, 16 or 32 bits")
     zero = _take_values(call, 2) if call.has(2) else np.zeros(scale.shape, kind)
     if not ((scale > 0) & np.isfinite(scale)).all() or zero.dtype.kind not in "iu":
         raise Unsupported("has a scale that is not positive, or a zero point of an unknown type")

@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cache
 from hashlib import sha256
@@ -57,19 +57,39 @@ def open_in_engine(trained: Trained, engine: EngineName) -> Trained:
         return _run_in(trained, engine, kept, note)
     with tempfile.TemporaryDirectory(prefix="export-") as folder:
         draft = Path(folder) / "network.onnx"
-        with told_of(draft, trained.checkpoint):
+        with _told_of_room(draft), told_of(draft, trained.checkpoint):
             found = export_onnx(trained, draft)
         if onnx_files.data_file_of(draft).exists():
             rule = "has too many weights for one file, which alone is kept"
             cure = "export it, and name that file"
             raise ModelFileError.one("R004", rule, str(trained.checkpoint), cure)
         kept = _keep(draft, name)
-        where = f"kept as {kept}" if kept else "not kept: the cache folder takes nothing"
+        where = f"kept as {kept}" if kept else _explain_not_kept(name)
         note = (
             f"exported for {title_of(engine)}: certified, within {found.distance:.0e} of what "
             f"MindSpore gives for {found.images}; {where}"
         )
         return _run_in(trained, engine, kept or draft, note)
+
+
+@contextmanager
+def _told_of_room(draft: Path) -> Iterator[None]:
+    """Let a draft that cannot be written be told of the folder of temporary files."""
+    try:
+        yield
+    except ArchspecError as error:
+        (first, *_) = error.diagnostics
+        if first.code != "W002":
+            raise
+        folder, cure = str(draft.parent.parent), "make room there, or set TMPDIR to another folder"
+        raise ArchspecError.one("W002", first.message, folder, cure) from None
+
+
+def _explain_not_kept(name: str) -> str:
+    for place in _list_kept(name):
+        if place.is_dir():
+            return f"not kept: the folder {place} has its place"
+    return "not kept: the cache folder takes nothing"
 
 
 def _check_can_run(trained: Trained, engine: EngineName) -> None:

@@ -38,7 +38,7 @@ class OnnxForm:
     @property
     def version(self) -> int:
         """The version of its operators."""
-        return self.opset or OPSETS[self.precision]
+        return OPSETS[self.precision] if self.opset is None else self.opset
 
 
 IN_FLOAT32 = OnnxForm()

@@ -53,12 +53,18 @@ def _has_axes_as_attribute(node: NodeProto, opset: int) -> bool:
     return False
 
 
+def _first_version(operator: str) -> int:
+    """The opset that first has an operator; `get_schema` gives that of its latest change."""
+    known = defs.get_all_schemas_with_history()
+    return min(each.since_version for each in known if (each.domain, each.name) == ("", operator))
+
+
 def _find_faults(node: NodeProto, opset: int) -> Iterator[str]:
     """Why an opset does not have a node."""
     try:
         schema = defs.get_schema(node.op_type, opset)
     except defs.SchemaError:
-        first = defs.get_schema(node.op_type).since_version
+        first = _first_version(node.op_type)
         yield f"{node.op_type} is not in opset {opset}, but from {first} on"
         return
     strange = sorted({attribute.name for attribute in node.attribute} - schema.attributes.keys())

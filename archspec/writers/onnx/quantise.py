@@ -24,8 +24,14 @@ from archspec.runtime import import_onnx_runtime, import_quantiser
 
 METHOD = "minmax"
 """How the range of a feature is chosen: from the least to the largest value that it had."""
-_LEFT_OUT = ("ConvMulFusion", "ConvAddFusion")
-"""They put scales and shifts that the spec has into weights, so that no reader finds them."""
+_LEFT_OUT = (
+    "ConvMulFusion",
+    "ConvAddFusion",
+    "CommonSubexpressionElimination",
+    "ConstantSharing",
+)
+"""They put scales and shifts that the spec has into weights, so that no reader finds them; or let
+one operator stand for several with equal weights, as those of an untrained network are."""
 
 Values = npt.NDArray[np.float32]
 
