@@ -243,7 +243,7 @@ def run_folded(asked: Any) -> Run:
 
 def run_in(engine: Any, name: str) -> Callable[[Any], Run]:
     def run(asked: Any) -> Run:
-        from archspec.train.evaluation.engines import load_network
+        from archspec.train.trained.engines import load_network
 
         network, images = load_network(asked.folder / name, engine), make_images(asked.batch)
         return lambda: network.compute(images)

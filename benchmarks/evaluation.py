@@ -110,8 +110,8 @@ def make_sides(case: Case) -> tuple[dict[str, Judge], str]:
     """Return what judges all images once, by name, and how far two of them differ."""
     import numpy as np
 
-    from archspec.train.evaluation.judging import EXAMINATIONS
     from archspec.train.evaluation.measures import run_measure
+    from archspec.train.trained.judging import EXAMINATIONS
 
     emitted, folded = make_networks(case)
     in_engines = export_to_engines(case, emitted)
@@ -141,7 +141,7 @@ def export_to_engines(case: Case, emitted: Any) -> dict[str, Any]:
     from archspec.errors import EnvironmentFault
     from archspec.graph.build import build_graph
     from archspec.spec.load import load_spec
-    from archspec.train.evaluation.engines import ENGINES, load_network
+    from archspec.train.trained.engines import ENGINES, load_network
     from archspec.writers.onnx.model import make_onnx
 
     tensors = {parameter.name: parameter.asnumpy() for parameter in emitted.get_parameters()}

@@ -130,7 +130,7 @@ def export(
     # As in train: an interrupt in the middle of importing MindSpore would be a crash.
     watch_interrupts()
     take_signals(exit_at_once)
-    from archspec.train.evaluation.open_trained import open_trained
+    from archspec.train.inference.open_trained import open_trained
 
     if serving is None:
         chosen = _choose_format(file_format, output)
@@ -237,10 +237,10 @@ def _export_onnx(
 ) -> str:
     """Return what was found out of the file."""
     from archspec.rewrites.optimize import describe_all
-    from archspec.train.evaluation.calibration_images import Calibration
-    from archspec.train.evaluation.export_onnx import export_onnx
-    from archspec.train.evaluation.export_serving import export_serving
-    from archspec.train.evaluation.onnx_form import OnnxForm
+    from archspec.train.export.calibration_images import Calibration
+    from archspec.train.export.export_onnx import export_onnx
+    from archspec.train.export.export_serving import export_serving
+    from archspec.train.export.onnx_form import OnnxForm
 
     folder, count = images
     calibration = Calibration(folder) if count is None else Calibration(folder, count)
@@ -257,7 +257,7 @@ def _export_onnx(
 
 
 def _describe_run(found: Any, precision: Any, noun: str) -> Iterator[str]:
-    from archspec.train.evaluation.export_precision import engine_for, title_of
+    from archspec.train.export.export_precision import engine_for, title_of
 
     if found.calibrated:
         yield f"calibrated by {found.calibrated}"
@@ -296,14 +296,14 @@ def _describe_prepared(fit: Any) -> str:
 
 
 def _export_python(trained: Any, file: Path) -> str:
-    from archspec.train.evaluation.export_python import export_python, weights_beside
+    from archspec.train.export.export_python import export_python, weights_beside
 
     found = export_python(trained, file)
     return f" and {weights_beside(file)}\n{found}"
 
 
 def _export_mindir(trained: Any, file: Path, batch_size: int | None) -> str:
-    from archspec.train.evaluation.certified_mindir import export_certified_mindir
+    from archspec.train.export.certified_mindir import export_certified_mindir
 
     return _say_certified(export_certified_mindir(trained, file, batch_size))
 

@@ -14,7 +14,7 @@ from densenet_cli.options import console, override_by_channels, split_overrides
 from densenet_cli.weights import weights_for
 
 if TYPE_CHECKING:
-    from archspec.train.evaluation.open_trained import HowToOpen
+    from archspec.train.inference.open_trained import HowToOpen
 
 DeviceTarget = Annotated[
     Literal["CPU", "Ascend"] | None,

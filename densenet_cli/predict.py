@@ -97,8 +97,8 @@ def predict(
     watch_interrupts()
     take_signals(exit_at_once)
     from archspec.train.data.sources.source import raise_faults
-    from archspec.train.evaluation.image_paths import find_images
-    from archspec.train.evaluation.open_trained import open_trained
+    from archspec.train.inference.open_trained import open_trained
+    from archspec.train.trained.image_paths import find_images
 
     if count_device_ids(device_ids, 1, device_target or "CPU") > 1:
         raise typer.BadParameter("one process predicts, on one device", param_hint=FLAG)
@@ -140,9 +140,9 @@ def _check_features(file: Path, *, is_told: bool) -> None:
 def _choose_what_to_tell(
     trained: Any, out: Path | None, features: Path | None, top: int
 ) -> Callable[..., Any]:
-    from archspec.train.evaluation.predict import predict as predict_classes
-    from archspec.train.evaluation.predict_features import predict_features
-    from archspec.train.evaluation.predict_masks import predict_masks
+    from archspec.train.inference.predict import predict as predict_classes
+    from archspec.train.inference.predict_features import predict_features
+    from archspec.train.inference.predict_masks import predict_masks
 
     if features is not None:
         return partial(predict_features, file=features)

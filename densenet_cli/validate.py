@@ -67,9 +67,9 @@ def validate(
     watch_interrupts()
     take_signals(exit_at_once)
     refuse_unlike_mpirun(context)
-    from archspec.train.evaluation.evaluate import examine
-    from archspec.train.evaluation.html_report import write_report
-    from archspec.train.evaluation.open_trained import open_trained
+    from archspec.train.evaluation.pages.html_report import write_report
+    from archspec.train.inference.evaluate import examine
+    from archspec.train.inference.open_trained import open_trained
     from densenet_cli.evaluation_tables import show_evaluation
 
     if report is not None:

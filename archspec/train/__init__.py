@@ -13,13 +13,13 @@ import typing
 if typing.TYPE_CHECKING:
     from archspec.train.callbacks import Callback
     from archspec.train.evaluation.accuracy import Accuracy
-    from archspec.train.evaluation.evaluate import evaluate, examine
     from archspec.train.evaluation.evaluation import Evaluation
     from archspec.train.evaluation.label_accuracy import LabelAccuracy
-    from archspec.train.evaluation.open_trained import open_trained
     from archspec.train.evaluation.pixel_accuracy import PixelAccuracy
-    from archspec.train.evaluation.predict import predict
-    from archspec.train.evaluation.predict_masks import predict_masks
+    from archspec.train.inference.evaluate import evaluate, examine
+    from archspec.train.inference.open_trained import open_trained
+    from archspec.train.inference.predict import predict
+    from archspec.train.inference.predict_masks import predict_masks
     from archspec.train.launch import Outcome, fit
     from archspec.train.planning import Plan
     from archspec.train.planning import plan_run as plan
@@ -33,13 +33,13 @@ else:
         "Outcome": ("launch", "Outcome"),
         "PixelAccuracy": ("evaluation.pixel_accuracy", "PixelAccuracy"),
         "Plan": ("planning", "Plan"),
-        "evaluate": ("evaluation.evaluate", "evaluate"),
-        "examine": ("evaluation.evaluate", "examine"),
+        "evaluate": ("inference.evaluate", "evaluate"),
+        "examine": ("inference.evaluate", "examine"),
         "fit": ("launch", "fit"),
-        "open_trained": ("evaluation.open_trained", "open_trained"),
+        "open_trained": ("inference.open_trained", "open_trained"),
         "plan": ("planning", "plan_run"),
-        "predict": ("evaluation.predict", "predict"),
-        "predict_masks": ("evaluation.predict_masks", "predict_masks"),
+        "predict": ("inference.predict", "predict"),
+        "predict_masks": ("inference.predict_masks", "predict_masks"),
     }
 
     def __getattr__(name: str) -> typing.Any:

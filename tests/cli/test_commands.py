@@ -17,7 +17,7 @@ from sklearn.datasets import load_digits
 
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
-from archspec.train.evaluation.open_trained import open_trained
+from archspec.train.inference.open_trained import open_trained
 
 COMMANDS = (
     "list",

@@ -28,20 +28,20 @@ from archspec.runtime import prepare
 from archspec.spec.load import load_spec
 from archspec.spec.override import Override
 from archspec.train import evaluate, predict
-from archspec.train.evaluation.certified_mindir import export_certified_mindir
-from archspec.train.evaluation.engines import ENGINES
-from archspec.train.evaluation.export_onnx import export_onnx
-from archspec.train.evaluation.export_preprocess import (
+from archspec.train.export.certified_mindir import export_certified_mindir
+from archspec.train.export.export_onnx import export_onnx
+from archspec.train.export.export_preprocess import (
     choose_image_steps,
     compare_prepared,
     make_random_photos,
 )
-from archspec.train.evaluation.export_python import export_python
-from archspec.train.evaluation.exported import check_batch
-from archspec.train.evaluation.onnx_form import OnnxForm
-from archspec.train.evaluation.open_trained import open_trained
-from archspec.train.evaluation.trained import Trained
+from archspec.train.export.export_python import export_python
+from archspec.train.export.onnx_form import OnnxForm
+from archspec.train.inference.open_trained import open_trained
 from archspec.train.recipe.recipe import load_recipe
+from archspec.train.trained.engines import ENGINES
+from archspec.train.trained.exported import check_batch
+from archspec.train.trained.trained import Trained
 from archspec.writers.mindspore.create_model import create_model
 from archspec.writers.onnx import onnx_files
 from archspec.writers.onnx.image_steps import put_in_front

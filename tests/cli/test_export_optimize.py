@@ -16,11 +16,11 @@ from conftest import densenet, passed
 from archspec.certify.certify_file import certify_file
 from archspec.runtime import prepare
 from archspec.train import evaluate
-from archspec.train.evaluation.engines import load_network
-from archspec.train.evaluation.export_onnx import export_onnx
-from archspec.train.evaluation.export_serving import export_serving
-from archspec.train.evaluation.onnx_form import OnnxForm
-from archspec.train.evaluation.open_trained import open_trained
+from archspec.train.export.export_onnx import export_onnx
+from archspec.train.export.export_serving import export_serving
+from archspec.train.export.onnx_form import OnnxForm
+from archspec.train.inference.open_trained import open_trained
+from archspec.train.trained.engines import load_network
 
 
 def metadata(file: Path) -> dict[str, str]:

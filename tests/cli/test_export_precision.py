@@ -24,22 +24,22 @@ from archspec.spec.load import load_spec
 from archspec.spec.override import Override
 from archspec.train import evaluate
 from archspec.train.data.inputs import open_splits
-from archspec.train.evaluation import export_check
-from archspec.train.evaluation.calibration_images import (
+from archspec.train.export import export_check
+from archspec.train.export.calibration_images import (
     Calibration,
     choose_calibration_images,
     load_calibration_batches,
 )
-from archspec.train.evaluation.engines import ENGINES
-from archspec.train.evaluation.export_onnx import export_onnx
-from archspec.train.evaluation.export_precision import (
+from archspec.train.export.export_onnx import export_onnx
+from archspec.train.export.export_precision import (
     TOLERANCES,
     import_engine_for,
     measure_loss,
     reduce_precision,
 )
-from archspec.train.evaluation.onnx_form import OnnxForm, Precision
-from archspec.train.evaluation.open_trained import open_trained
+from archspec.train.export.onnx_form import OnnxForm, Precision
+from archspec.train.inference.open_trained import open_trained
+from archspec.train.trained.engines import ENGINES
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALLER: tuple[Precision, ...] = ("float16", "bfloat16", "int8")

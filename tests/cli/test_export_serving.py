@@ -17,9 +17,9 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, te
 
 from archspec.errors import ArchspecError
 from archspec.train import predict
-from archspec.train.evaluation.export_serving import export_serving
-from archspec.train.evaluation.onnx_form import OnnxForm
-from archspec.train.evaluation.open_trained import open_trained
+from archspec.train.export.export_serving import export_serving
+from archspec.train.export.onnx_form import OnnxForm
+from archspec.train.inference.open_trained import open_trained
 from archspec.writers.onnx.model_servers import write_triton_config
 
 SCHEMAS = Path(__file__).parents[1] / "schemas"

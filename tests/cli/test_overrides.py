@@ -7,7 +7,7 @@ from conftest import densenet, refused
 
 from archspec.errors import ModelFileError
 from archspec.spec.override import Override
-from archspec.train.evaluation.open_trained import open_trained
+from archspec.train.inference.open_trained import open_trained
 from densenet_cli.options import override_by_flag, place_typed, split_overrides
 
 

@@ -38,9 +38,9 @@ from run_directories import (
 from archspec.graph.build import build_graph
 from archspec.spec.load import load_spec
 from archspec.train.data.datasets import open_data
-from archspec.train.evaluation.evaluate import evaluate
-from archspec.train.evaluation.open_trained import open_trained
-from archspec.train.evaluation.predict import predict
+from archspec.train.inference.evaluate import evaluate
+from archspec.train.inference.open_trained import open_trained
+from archspec.train.inference.predict import predict
 from archspec.train.planning import create, plan_run
 from archspec.train.recipe.recipe import load_recipe
 

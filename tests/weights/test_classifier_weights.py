@@ -11,7 +11,7 @@ from archspec.errors import ModelFileError
 from archspec.graph.build import build_graph
 from archspec.graph.parameters import list_parameters
 from archspec.spec.load import load_spec
-from archspec.train.evaluation.open_trained import open_trained
+from archspec.train.inference.open_trained import open_trained
 from archspec.train.pretrained import read_initial_weights
 from archspec.weights.convert import convert_file
 from archspec.weights.pairing.naming import translate_names

@@ -17,8 +17,8 @@ from writers.operator_networks import graph_of
 
 from archspec.train.data.images.geometry import fit_image
 from archspec.train.data.images.preprocess import Preprocess
-from archspec.train.evaluation.engines import ENGINES, EngineName, load_network
-from archspec.train.evaluation.export_preprocess import _begins_down
+from archspec.train.export.export_preprocess import _begins_down
+from archspec.train.trained.engines import ENGINES, EngineName, load_network
 from archspec.writers.onnx.image_steps import (
     OLDEST,
     ImageSteps,

@@ -1,4 +1,1 @@
-"""How good a network is, and what a trained one says of images.
-
-Many files, since labels, several labels and pixels are each counted, described and shown.
-"""
+"""How good outputs are, by their targets: figures, of classes, labels and pixels, and in words."""

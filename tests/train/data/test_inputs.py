@@ -12,9 +12,9 @@ from archspec.train.data.inputs import (
     make_preprocess,
     split_by_recipe,
 )
-from archspec.train.evaluation.trained import Trained
 from archspec.train.planning import plan_run
 from archspec.train.recipe.recipe import load_recipe
+from archspec.train.trained.trained import Trained
 
 SMALL = (["input.height=32", "input.width=32"], ["input.height=1", "input.width=32"])
 LARGE = ([], ["input.height=32"], ["input.width=32"], ["input.height=33", "input.width=8"])

@@ -17,17 +17,17 @@ from archspec.certify.certificate import Certificate
 from archspec.certify.certify_file import certify_file
 from archspec.errors import ArchspecError, Diagnostic
 from archspec.train.data.sources.source import Source
-from archspec.train.evaluation.engines import load_network
-from archspec.train.evaluation.export_precision import (
+from archspec.train.export.export_precision import (
     TOLERANCES,
     Loss,
     engine_for,
     measure_loss,
     title_of,
 )
-from archspec.train.evaluation.export_preprocess import make_random_photos
-from archspec.train.evaluation.onnx_form import OnnxForm, Precision
-from archspec.train.evaluation.trained import Trained
+from archspec.train.export.export_preprocess import make_random_photos
+from archspec.train.export.onnx_form import OnnxForm, Precision
+from archspec.train.trained.engines import load_network
+from archspec.train.trained.trained import Trained
 
 IMAGES, OF_SMALLER = 8, 32
 """How many are compared; and of smaller numbers, where classes are counted."""

@@ -24,20 +24,20 @@ from archspec.spec.spec import Spec
 from archspec.train.data.inputs import can_stand_in, find_names_file, make_preprocess
 from archspec.train.data.kinds import identify_data
 from archspec.train.data.sources.class_names import read_class_list
-from archspec.train.evaluation.engines import (
+from archspec.train.recipe.choice import RECIPES
+from archspec.train.recipe.recipe import Recipe, load_recipe
+from archspec.train.run.recovery import find_best
+from archspec.train.run.run_directory import SPEC, WRITTEN_FILES, Run, open_run
+from archspec.train.trainable_output import tells_pixels
+from archspec.train.trained.engines import (
     ENGINES,
     EngineName,
     ImageNetwork,
     check_outputs,
     load_network,
 )
-from archspec.train.evaluation.exported import ToldNetwork, is_mindir, read_network
-from archspec.train.evaluation.trained import DeviceTarget, Trained
-from archspec.train.recipe.choice import RECIPES
-from archspec.train.recipe.recipe import Recipe, load_recipe
-from archspec.train.run.recovery import find_best
-from archspec.train.run.run_directory import SPEC, WRITTEN_FILES, Run, open_run
-from archspec.train.trainable_output import tells_pixels
+from archspec.train.trained.exported import ToldNetwork, is_mindir, read_network
+from archspec.train.trained.trained import DeviceTarget, Trained
 from archspec.weights.convert import convert_file
 from archspec.weights.formats.number_types import Floats
 from archspec.weights.pairing.classifier_weights import find_classifier
@@ -114,7 +114,7 @@ def open_trained(
     if engine is None:
         return trained
     # Nobody waits for onnx who does not ask for an engine.
-    from archspec.train.evaluation.kept_export import open_in_engine
+    from archspec.train.export.kept_export import open_in_engine
 
     return open_in_engine(trained, engine)
 

@@ -14,12 +14,12 @@ from PIL import Image
 from archspec.errors import ArchspecError
 from archspec.train.data.sources.source import Source
 from archspec.train.evaluation.class_evaluation import ClassExamination
-from archspec.train.evaluation.confusion_table import choose_confused
 from archspec.train.evaluation.evaluation import Evaluation
-from archspec.train.evaluation.html_report import to_page, write_report
-from archspec.train.evaluation.judging import _name
 from archspec.train.evaluation.label_evaluation import LabelExamination
 from archspec.train.evaluation.measures import describe_figures
+from archspec.train.evaluation.pages.confusion_table import choose_confused
+from archspec.train.evaluation.pages.html_report import to_page, write_report
+from archspec.train.trained.judging import _name
 
 VOID = {"meta", "br", "img"}
 HOSTILE = '<script>alert("1")</script>'

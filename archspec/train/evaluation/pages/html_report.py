@@ -12,10 +12,10 @@ from archspec.errors import ArchspecError, DataError
 from archspec.files import write_atomic
 from archspec.train.data.images.bit_depth import WHITE
 from archspec.train.data.sources.source import Source
-from archspec.train.evaluation.confusion_table import draw_confusions
 from archspec.train.evaluation.evaluation import Evaluation, Mistake
 from archspec.train.evaluation.measures import describe_figures
-from archspec.train.evaluation.reliability import draw_reliability
+from archspec.train.evaluation.pages.confusion_table import draw_confusions
+from archspec.train.evaluation.pages.reliability import draw_reliability
 from archspec.train.evaluation.words import (
     describe_averages,
     describe_skipped,

@@ -18,8 +18,8 @@ from archspec.train.data.batches.batches import NO_LABEL, Skipped
 from archspec.train.data.datasets import open_data
 from archspec.train.data.inputs import open_splits
 from archspec.train.data.sources.source import Source
-from archspec.train.evaluation.image_paths import find_images
-from archspec.train.evaluation.trained import Trained
+from archspec.train.trained.image_paths import find_images
+from archspec.train.trained.trained import Trained
 
 FLAG = "--calibrate"
 SEED = 0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from archspec.rewrites.optimize import Level
-from archspec.train.evaluation.calibration_images import OF_THE_RUN, Calibration
+from archspec.train.export.calibration_images import OF_THE_RUN, Calibration
 
 Precision = Literal["float32", "float16", "bfloat16", "int8"]
 OPSETS: Mapping[Precision, int] = {"float32": 18, "float16": 18, "bfloat16": 22, "int8": 18}

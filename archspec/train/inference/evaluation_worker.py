@@ -1,5 +1,5 @@
 """One process of a shared evaluation:
-`msrun ... python -m archspec.train.evaluation.evaluation_worker DIR`.
+`msrun ... python -m archspec.train.inference.evaluation_worker DIR`.
 
 msrun starts this for the scheduler too, which stays in `join_group`;
 nothing before it may have side effects.
@@ -19,8 +19,8 @@ def main(folder: Path) -> None:
     """Examine this process's part of the images; rank 0 writes what all have found."""
     from archspec.files import write_atomic
     from archspec.train.distributed.same_images import check_same_images
-    from archspec.train.evaluation.evaluate import examine
-    from archspec.train.evaluation.on_devices import LOGS, RESULT, read_request
+    from archspec.train.inference.evaluate import examine
+    from archspec.train.inference.on_devices import LOGS, RESULT, read_request
 
     with report_faults(folder / LOGS):
         request = read_request(folder)

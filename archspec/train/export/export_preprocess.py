@@ -20,9 +20,9 @@ from archspec.train.data.images.geometry import RESAMPLING
 from archspec.train.data.inputs import make_preprocess
 from archspec.train.data.sources.source import Source
 from archspec.train.evaluation.class_evaluation import tell_probabilities
-from archspec.train.evaluation.engines import load_network
-from archspec.train.evaluation.onnx_form import OPSETS
-from archspec.train.evaluation.trained import Trained
+from archspec.train.export.onnx_form import OPSETS
+from archspec.train.trained.engines import load_network
+from archspec.train.trained.trained import Trained
 
 if TYPE_CHECKING:
     from archspec.writers.onnx.image_steps import ImageSteps

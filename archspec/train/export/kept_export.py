@@ -25,16 +25,16 @@ from archspec.mindspore_versions import list_versions
 from archspec.operators import table
 from archspec.runtime import cache_folder, import_onnx_runtime
 from archspec.train.engine.compiled_graphs import drop_oldest
-from archspec.train.evaluation.engines import (
+from archspec.train.export.export_onnx import export_onnx, told_of
+from archspec.train.export.export_precision import title_of
+from archspec.train.trained.engines import (
     ENGINES,
     EngineName,
     ExportedNetwork,
     check_outputs,
     load_network,
 )
-from archspec.train.evaluation.export_onnx import export_onnx, told_of
-from archspec.train.evaluation.export_precision import title_of
-from archspec.train.evaluation.trained import Trained
+from archspec.train.trained.trained import Trained
 from archspec.writers.onnx import model, onnx_files
 
 FOLDER = "exported"

@@ -18,11 +18,11 @@ from typing_extensions import Unpack
 from archspec.errors import DataError, TrainingError
 from archspec.graph.build import build_graph
 from archspec.spec.spec import Spec
-from archspec.train.evaluation.judging import Show
-from archspec.train.evaluation.open_trained import HowToOpen, opened
-from archspec.train.evaluation.predict import LeaveOut, Row, ask, find_asked
-from archspec.train.evaluation.trained import Trained
+from archspec.train.inference.open_trained import HowToOpen, opened
+from archspec.train.inference.predict import LeaveOut, Row, ask, find_asked
 from archspec.train.run.run_directory import Run
+from archspec.train.trained.judging import Show
+from archspec.train.trained.trained import Trained
 
 Shapes = dict[str, tuple[int, ...]]
 """Of arrays, by their names."""

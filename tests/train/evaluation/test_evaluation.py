@@ -9,11 +9,11 @@ from archspec.train.data.sources.source import Source
 from archspec.train.evaluation.calibration import Calibration
 from archspec.train.evaluation.class_evaluation import ClassExamination
 from archspec.train.evaluation.evaluation import Evaluation, read_evaluation
-from archspec.train.evaluation.judging import EXAMINATIONS, _name, report_progress
 from archspec.train.evaluation.label_accuracy import LabelAccuracy
 from archspec.train.evaluation.label_evaluation import LabelExamination
 from archspec.train.evaluation.measures import describe_figures
 from archspec.train.evaluation.words import choose_classes, describe_averages, list_confusions
+from archspec.train.trained.judging import EXAMINATIONS, _name, report_progress
 
 
 def examined(classes=4, images=40):

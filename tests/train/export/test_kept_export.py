@@ -13,8 +13,8 @@ from conftest import densenet, passed
 from archspec.errors import ArchspecError
 from archspec.runtime import prepare
 from archspec.train import evaluate
-from archspec.train.evaluation import kept_export
-from archspec.train.evaluation.open_trained import open_trained
+from archspec.train.export import kept_export
+from archspec.train.inference.open_trained import open_trained
 
 NAME = "densenetbc_digits"
 

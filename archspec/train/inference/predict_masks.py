@@ -20,11 +20,11 @@ from archspec.files import write_atomic
 from archspec.train.data.images.image_files import read_image, with_image
 from archspec.train.data.sources.mask_classes import check_fit_masks
 from archspec.train.data.sources.mask_values import MaskValues
-from archspec.train.evaluation.judging import Show, name_classes
-from archspec.train.evaluation.open_trained import HowToOpen, opened
-from archspec.train.evaluation.predict import Guesses, LeaveOut, ask, find_asked
-from archspec.train.evaluation.trained import Trained
+from archspec.train.inference.open_trained import HowToOpen, opened
+from archspec.train.inference.predict import Guesses, LeaveOut, ask, find_asked
 from archspec.train.run.run_directory import Run
+from archspec.train.trained.judging import Show, name_classes
+from archspec.train.trained.trained import Trained
 
 Labels = npt.NDArray[np.uint8]  # (H, W)
 SIGNED = {"Software": "densenet predict"}

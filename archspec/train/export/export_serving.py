@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from archspec.errors import ArchspecError, make_printable, name_first
 from archspec.files import write_atomic
-from archspec.train.evaluation.export_onnx import OnnxExport, export_onnx, told_of
-from archspec.train.evaluation.onnx_form import IN_FLOAT32, OnnxForm
-from archspec.train.evaluation.trained import Trained
+from archspec.train.export.export_onnx import OnnxExport, export_onnx, told_of
+from archspec.train.export.onnx_form import IN_FLOAT32, OnnxForm
+from archspec.train.trained.trained import Trained
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from archspec.errors import DataError
-from archspec.train.evaluation.image_paths import find_images
+from archspec.train.trained.image_paths import find_images
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from archspec.train.evaluation.evaluation import Evaluation, Mistake
 from archspec.train.evaluation.label_evaluation import LabelExamination
 from archspec.train.evaluation.measures import Measures, run_measure
 from archspec.train.evaluation.pixel_evaluation import PixelExamination
-from archspec.train.evaluation.trained import Trained
+from archspec.train.trained.trained import Trained
 
 Show = Callable[[int, int], None]
 """Is called with how many images are done, and of how many."""

@@ -9,7 +9,7 @@ from archspec.certify.built_network import certify_built, summarize_certificate
 from archspec.errors import ArchspecError
 from archspec.files import write_atomic
 from archspec.graph.build import build_graph
-from archspec.train.evaluation.trained import Trained
+from archspec.train.trained.trained import Trained
 from archspec.verifiers.verify import verify_or_raise
 from archspec.weights.formats.weight_files import write_tensors
 from archspec.writers.mindspore.module import MAKER, write_module

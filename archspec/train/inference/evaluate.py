@@ -10,12 +10,12 @@ from typing_extensions import Unpack
 from archspec.errors import ModelFileError
 from archspec.train.data.sources.source import Source
 from archspec.train.evaluation.evaluation import Evaluation
-from archspec.train.evaluation.judging import Show, judge_images
-from archspec.train.evaluation.on_devices import examine_on_devices
-from archspec.train.evaluation.open_trained import HowToOpen, opened
-from archspec.train.evaluation.trained import Trained
 from archspec.train.faults.hangs import HANG_AFTER
+from archspec.train.inference.on_devices import examine_on_devices
+from archspec.train.inference.open_trained import HowToOpen, opened
 from archspec.train.run.run_directory import Run
+from archspec.train.trained.judging import Show, judge_images
+from archspec.train.trained.trained import Trained
 
 
 def evaluate(

@@ -18,14 +18,14 @@ from archspec.graph.ir import Graph
 from archspec.operators.table import OPERATORS
 from archspec.runtime import import_onnx_runtime, import_openvino
 from archspec.train.data.sources.source import Source
-from archspec.train.evaluation.calibration_images import (
+from archspec.train.export.calibration_images import (
     choose_calibration_images,
     load_calibration_batches,
 )
-from archspec.train.evaluation.engines import MAX_REASON, EngineName, load_network
-from archspec.train.evaluation.judging import judge_images
-from archspec.train.evaluation.onnx_form import OnnxForm, Precision
-from archspec.train.evaluation.trained import Trained
+from archspec.train.export.onnx_form import OnnxForm, Precision
+from archspec.train.trained.engines import MAX_REASON, EngineName, load_network
+from archspec.train.trained.judging import judge_images
+from archspec.train.trained.trained import Trained
 
 if TYPE_CHECKING:
     from onnx import ModelProto

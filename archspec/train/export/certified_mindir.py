@@ -8,9 +8,9 @@ from pathlib import Path
 
 from archspec.certify.certify_file import certify_file
 from archspec.errors import ArchspecError, Diagnostic
-from archspec.train.evaluation.export_onnx import told_of
-from archspec.train.evaluation.exported import check_batch, describe_network
-from archspec.train.evaluation.trained import Trained
+from archspec.train.export.export_onnx import told_of
+from archspec.train.trained.exported import check_batch, describe_network
+from archspec.train.trained.trained import Trained
 from archspec.writers.mindspore.export_mindir import export_mindir
 
 

@@ -14,12 +14,12 @@ from archspec.errors import ArchspecError
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
 from archspec.train import evaluate, predict
-from archspec.train.evaluation.export_onnx import export_onnx
-from archspec.train.evaluation.export_python import export_python
-from archspec.train.evaluation.onnx_form import OnnxForm
-from archspec.train.evaluation.open_trained import open_trained
-from archspec.train.evaluation.predict_features import name_outputs, predict_features
-from archspec.train.evaluation.trained import Trained
+from archspec.train.export.export_onnx import export_onnx
+from archspec.train.export.export_python import export_python
+from archspec.train.export.onnx_form import OnnxForm
+from archspec.train.inference.open_trained import open_trained
+from archspec.train.inference.predict_features import name_outputs, predict_features
+from archspec.train.trained.trained import Trained
 
 FEATURES = ("features=[1, 2]",)
 

@@ -16,10 +16,10 @@ from archspec.train.data.images.image_files import find_broken
 from archspec.train.data.sources.source import Source, raise_faults
 from archspec.train.evaluation.accuracy import check_finite
 from archspec.train.evaluation.class_evaluation import tell_probabilities
-from archspec.train.evaluation.judging import Show, name_classes
-from archspec.train.evaluation.open_trained import HowToOpen, opened
-from archspec.train.evaluation.trained import Trained
+from archspec.train.inference.open_trained import HowToOpen, opened
 from archspec.train.run.run_directory import Run
+from archspec.train.trained.judging import Show, name_classes
+from archspec.train.trained.trained import Trained
 
 LeaveOut = Callable[[int, Diagnostic], None]
 Values = npt.NDArray[np.float64]

@@ -16,23 +16,23 @@ from archspec.graph.digest import structure_digest
 from archspec.graph.ir import Graph
 from archspec.rewrites.optimize import Optimized, PassReport, optimize
 from archspec.train.data.inputs import make_preprocess
-from archspec.train.evaluation.engines import load_network
-from archspec.train.evaluation.export_check import Check, Sample, choose_sample, prepare_check
-from archspec.train.evaluation.export_precision import (
+from archspec.train.export.export_check import Check, Sample, choose_sample, prepare_check
+from archspec.train.export.export_precision import (
     Loss,
     engine_for,
     import_engine_for,
     judge_both,
     reduce_precision,
 )
-from archspec.train.evaluation.export_preprocess import (
+from archspec.train.export.export_preprocess import (
     PreparedFit,
     choose_image_steps,
     compare_prepared,
 )
-from archspec.train.evaluation.exported import IN_THE_FILE, check_batch, describe_network
-from archspec.train.evaluation.onnx_form import IN_FLOAT32, OnnxForm
-from archspec.train.evaluation.trained import Trained
+from archspec.train.export.onnx_form import IN_FLOAT32, OnnxForm
+from archspec.train.trained.engines import load_network
+from archspec.train.trained.exported import IN_THE_FILE, check_batch, describe_network
+from archspec.train.trained.trained import Trained
 from archspec.verifiers.verify import verify_or_raise
 
 if TYPE_CHECKING:

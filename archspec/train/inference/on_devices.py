@@ -21,12 +21,12 @@ from archspec.train.distributed.nodes import USUAL_PORT
 from archspec.train.distributed.ports import find_free_port, hold_ports
 from archspec.train.distributed.supervise import supervise
 from archspec.train.evaluation.evaluation import Evaluation, read_evaluation
-from archspec.train.evaluation.trained import Trained
 from archspec.train.faults.hangs import HANG_AFTER
 from archspec.train.recipe.recipe import load_recipe
 from archspec.train.run.run_directory import open_run
+from archspec.train.trained.trained import Trained
 
-WORKER = "archspec.train.evaluation.evaluation_worker"
+WORKER = "archspec.train.inference.evaluation_worker"
 SPEC, RECIPE, REQUEST, RESULT, LOGS = (
     "spec.yaml",
     "recipe.yaml",
