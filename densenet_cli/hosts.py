@@ -11,6 +11,7 @@ from pathlib import Path
 from archspec.errors import Diagnostic, TrainingError
 
 MOST_BYTES = 1 << 16
+HERE = {"localhost", "127.0.0.1", "::1"}
 IGNORED = {"max_slots", "max-slots"}
 _NAME = re.compile(r"\w[\w.-]*")
 _HOST = re.compile(r"(?P<user>\w[\w.-]*@)?(?P<open>\[)?(?P<address>[\w.:%-]+)(?(open)\])")
@@ -36,9 +37,11 @@ class Host:
     @property
     def machine(self) -> str:
         """What is the same for each way to write the address: as DNS takes a name, in small
-        letters, and an IPv6 address in its shortest form.
+        letters, and an IPv6 address in its shortest form; this machine has several.
         """
         address = self.address.strip("[]")
+        if address.lower().rstrip(".") in HERE:
+            return "localhost"
         if _is_ipv6(address):
             return str(IPv6Address(address)).lower()
         return address.lower().rstrip(".")
@@ -132,6 +135,8 @@ def _check_line(hosts: Sequence[Host], words: Sequence[str]) -> Iterator[str]:
         if host.name and earlier.machine == host.machine:
             yield f"{host.name} stands in line {earlier.line} too: each node is a machine"
             return
+    if sum(word.startswith("slots=") for word in settings) > 1:
+        yield f"{host.name} has slots= twice"
     for word in settings:
         key, _, value = word.partition("=")
         if key not in {"slots", *IGNORED} or not _SLOTS.fullmatch(value):

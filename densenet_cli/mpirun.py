@@ -48,7 +48,11 @@ def read_mpirun(words: Sequence[str]) -> dict[str, int]:
     if command == "validate" and world > here:
         rule = f"processes on several machines, and {command} has those of one"
         _refuse(rank, rule, ["mpirun", "-n", str(here), "densenet", *words])
-    return leave_mpirun(TOLD_TO_END[command]) if command in TOLD_TO_END else {}
+    if command in TOLD_TO_END:
+        return leave_mpirun(TOLD_TO_END[command])
+    if rank > 0:  # what each of them would say is said once
+        raise SystemExit(0)
+    return {}
 
 
 def _refuse(rank: int, rule: str, instead: Sequence[str]) -> NoReturn:
@@ -143,6 +147,9 @@ def _end_when_told(reader: int) -> None:
 def refuse_unlike_mpirun(context: typer.Context) -> None:
     """Refuse options of another number of processes than mpirun has started."""
     started: Mapping[str, Any] = context.default_map or {}
+    if started and context.params.get("hostfile") is not None:
+        rule = "mpirun has started the processes, and on which machines: leave it out"
+        raise typer.BadParameter(rule, param_hint="--hostfile")
     for name, value in started.items():
         said = context.params.get(name, value)
         if said != value:

@@ -74,6 +74,24 @@ def test_what_mpirun_means_nothing_to_goes_on(words, monkeypatch):
     assert read_mpirun(words) == {}
 
 
+@pytest.mark.parametrize("words", [["list"], ["check", "x.yaml"], ["export", "run"]])
+def test_what_several_processes_would_say_is_said_by_the_first(words, monkeypatch):
+    """And done by it."""
+    place(monkeypatch, 0, 2, 0, 2)
+    assert read_mpirun(words) == {}
+    place(monkeypatch, 1, 2, 1, 2)
+    with pytest.raises(SystemExit) as stop:
+        read_mpirun(words)
+    assert stop.value.code == 0
+
+
+def test_a_file_of_hosts_is_refused_beside_mpirun():
+    """It would say otherwise which machines have how many processes."""
+    refuse_unlike_mpirun(context_of("--hostfile", "hosts"))
+    with pytest.raises(Exception, match="mpirun has started the processes, and on which"):
+        refuse_unlike_mpirun(context_of("--hostfile", "hosts", devices=2))
+
+
 def context_of(*words, **started):
     return train_command().make_context("train", [*map(str, words)], default_map=started)
 
