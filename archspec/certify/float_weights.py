@@ -119,7 +119,7 @@ def _read_expected(op: Op, place: str, tensors: Mapping[str, Array]) -> _Expecte
     if name not in tensors or OPERATORS[op.kind].standardizes(op.attrs):
         return None
     filters = np.asarray(tensors[name], np.float64)
-    bias = tensors.get(f"{op.name}.bias", np.zeros(_made(op, filters)))
+    bias = tensors.get(f"{op.name}.bias", np.zeros(op.attrs["out_channels"]))
     return _Expected(op, place, filters, np.asarray(bias, np.float64))
 
 
@@ -182,10 +182,6 @@ def _find_steps(source: Source, values: Values) -> Array | None:
 
 def _axis_made(op: Op) -> int:
     return 1 - OPERATORS[op.kind].axis_read
-
-
-def _made(op: Op, filters: Array) -> int:
-    return int(op.attrs.get("out_channels", filters.shape[_axis_made(op)]))
 
 
 def _along(op: Op, scale: Array, dims: int) -> Array:

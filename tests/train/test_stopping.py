@@ -17,7 +17,9 @@ from archspec.train.stopping import take_stop_signals
 def ask(number):
     os.kill(os.getpid(), number)
 
-signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may ignore it
+# Whoever runs the tests may ignore them.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 with take_stop_signals() as stop:
     stop.wait_for_save()
