@@ -86,6 +86,8 @@ def certify_file(
     given = None
     if liveness and tensors is not None:
         given = compare_float_weights(comparison.match, reading, path, tensors)
+        if rounding and not given.differences and not given.left_out:
+            rounding = replace(rounding, has_given_weights=True)
     return make_certificate(
         path,
         graph,

@@ -27,7 +27,7 @@ from archspec.certify.rounded_features import (
 from archspec.certify.subgraph import NotExtractable
 from archspec.compare.compare import MAX_LINES
 from archspec.compare.match import Match
-from archspec.errors import Diagnostic, EnvironmentFault, format_count
+from archspec.errors import Diagnostic, EnvironmentFault, format_count, name_first
 from archspec.readers.onnx.read import OnnxReading
 from archspec.readers.tensors import Computed, Values, values_of
 
@@ -51,6 +51,9 @@ class Rounding:
     """Those that are nothing but the ends of their range, or lose what they were."""
     not_run: str = ""
     """Why no feature was looked at."""
+    has_given_weights: bool = False
+    """All filters and biases are those of given weights: what is the same for every image is so by
+    these, such as a gate that no image opens."""
 
     @property
     def differences(self) -> tuple[Diagnostic, ...]:
@@ -66,10 +69,14 @@ class Rounding:
             kept = f"{max(0, 1 - lost):.0%} of what varies in its output"
             rule = f"rounding and clipping leave {kept}: scale or zero point does not fit"
             yield Diagnostic("R113", f"{name}: {rule}", name)
-        same = [each.maker for each in self.features if np.isnan(each.lost)]
-        if same and not gone:  # else it follows from those
+        if self._same and not gone and not self.has_given_weights:  # else it follows from those
             rule = "gives the same for every image: a scale or zero point before it does not fit"
-            yield Diagnostic("R113", f"{same[0]} {rule}", same[0])
+            yield Diagnostic("R113", f"{self._same[0]} {rule}", self._same[0])
+
+    @property
+    def _same(self) -> list[str]:
+        """What gives one value in all of its features."""
+        return [each.maker for each in self.features if np.isnan(each.lost)]
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -78,10 +85,16 @@ class Rounding:
             return (f"nobody looked what rounding and clipping leave of features: {self.not_run}",)
         if not self.features or self.differences:
             return ()
-        worst = max(self.features, key=attrgetter("lost"))
-        maps = format_count(len(self.features), "feature map")
-        left = f"at least {1 - worst.lost:.1%} of what varies ({worst.maker})"
-        return (f"on random images rounding and clipping leave {maps} {left}",)
+        told = []
+        varying = [each for each in self.features if not np.isnan(each.lost)]
+        if varying:
+            worst = max(varying, key=attrgetter("lost"))
+            maps = format_count(len(varying), "feature map")
+            left = f"at least {1 - worst.lost:.1%} of what varies ({worst.maker})"
+            told.append(f"on random images rounding and clipping leave {maps} {left}")
+        if self._same:
+            told.append(f"gives the same for every random image: {name_first(self._same)}")
+        return tuple(told)
 
 
 def try_rounding(match: Match, reading: OnnxReading, path: Path) -> Rounding | None:

@@ -224,3 +224,32 @@ def test_a_reshape_with_allowzero_is_read_where_it_has_no_zero(
         return
     with pytest.raises(ModelFileError, match="makes no values at all"):
         certify_file(tmp_path / "a.onnx", tmp_path / "spec.yaml")
+
+
+GATED = """
+growth_rate: 4
+input: {height: 8, width: 8}
+block_config: [2]
+stem: {channels: 8, kernel: 3, stride: 1, pool: none}
+layer: [norm, activation, conv: {width: k, kernel: 3}, squeeze_excite: {reduction: 2}]
+head: {num_classes: 5}
+"""
+
+
+def test_a_gate_that_no_image_opens_is_so_by_the_given_weights(tmp_path: Path) -> None:
+    """Else it is what a scale that does not fit leaves of one."""
+    (tmp_path / "spec.yaml").write_text(GATED)
+    spec = load_spec(tmp_path / "spec.yaml")
+    graph = build_graph(spec)
+    tensors = oracle.random_parameters(graph.ops.values(), 0)
+    dead, *_ = (name for name in tensors if name.endswith("se_reduce1.bias"))
+    tensors[dead] = np.full_like(tensors[dead], -1000)
+    onnx.save(make_onnx(graph, tensors), tmp_path / "float.onnx")
+    images = np.random.default_rng(0).normal(size=(4, 2, 3, 8, 8)).astype(np.float32)
+    onnx.save(quantise(tmp_path / "float.onnx", iter(images)), tmp_path / "a.onnx")
+    (fault,) = certify_file(tmp_path / "a.onnx", spec).differences
+    assert fault.code == "R113"
+    assert "gives the same for every image" in fault.message
+    found = certify_file(tmp_path / "a.onnx", spec, tensors=tensors)
+    assert found.is_equal
+    assert any(note.startswith("gives the same for every random image: ") for note in found.notes)
