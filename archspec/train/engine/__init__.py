@@ -1,4 +1,5 @@
-"""What moves weights: loss, gradients, updates, and the networks that judge them.
+"""What moves weights: loss, gradients, updates, and the networks that judge them. What runs exported
+files (`--engine`) is `trained/engines.py`.
 
 More than a dozen files: MindSpore's optimizers and ours, and what is kept of compiled networks,
 stand beside the one step that uses them all.

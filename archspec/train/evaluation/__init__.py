@@ -1,1 +1,1 @@
-"""How good outputs are, by their targets: figures, of classes, labels and pixels, and in words."""
+"""Figures and reports from outputs and targets, of classes, labels and pixels; runs no network."""

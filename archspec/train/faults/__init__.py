@@ -1,1 +1,3 @@
-"""What goes wrong in several processes: who failed or hangs, and what is done about it."""
+"""Processes and nodes of a job that fail, hang or cannot be reached; not what is wrong in what a user
+wrote, which is `errors.py`.
+"""

@@ -1,1 +1,1 @@
-"""Trained networks are opened and asked: how good are they, what do they say of images?"""
+"""What `validate` and `predict` call: a network is opened, asked, and the work is shared."""

@@ -1,1 +1,1 @@
-"""A trained network: its weights, what runs it, and what it says of each image."""
+"""One trained network as an object, what runs it, and the loop that runs it over images."""
