@@ -1,3 +1,3 @@
-"""Processes and nodes of a job that fail, hang or cannot be reached; not what is wrong in what a user
-wrote, which is `errors.py`.
+"""Processes and nodes of a job that fail, hang or cannot be reached; not what is wrong in what
+a user wrote.
 """
