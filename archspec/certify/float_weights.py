@@ -41,6 +41,8 @@ class FloatWeights:
     differences: tuple[Diagnostic, ...]
     left_out: tuple[str, ...]
     """Operators whose weights could not be compared."""
+    norms: tuple[str, ...] = ()
+    """Those that stand in the file by themselves, whose values nobody compares."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -50,6 +52,9 @@ class FloatWeights:
         lines = [f"filters and biases are those of the given weights, {within}: {tensors}"]
         if self.left_out:
             lines.append(f"not compared with the given weights: {name_first(self.left_out)}")
+        if self.norms:
+            norms = name_first(self.norms)
+            lines.append(f"not compared, norms that stand in the file by themselves: {norms}")
         return tuple(lines[bool(self.differences) :])
 
 
@@ -74,8 +79,9 @@ def compare_float_weights(
     """
     faults, left_out, count = list[Diagnostic](), list[str](), 0
     expected = list(_list_expected(match, reading, tensors))
+    norms = tuple(_list_norms(match, reading))
     if compare_join_orders(match).reordered:
-        return FloatWeights(0, (), tuple(each.op.name for each in expected))
+        return FloatWeights(0, (), tuple(each.op.name for each in expected), norms)
     with values_of(path) as values:
         for each in expected:
             known = reading.weights.get(each.place, OperatorWeights())
@@ -85,7 +91,16 @@ def compare_float_weights(
                 continue
             count += len(pairs)
             faults.extend(filter(None, (_find_fault(each.op, *pair, values) for pair in pairs)))
-    return FloatWeights(count, tuple(faults), tuple(left_out))
+    return FloatWeights(count, tuple(faults), tuple(left_out), norms)
+
+
+def _list_norms(match: Match, reading: Reading) -> Iterator[str]:
+    """Norms that are folded into nothing."""
+    _, held = name_folded(match, reading)
+    for expected, found in match.complete_pairs:
+        for ours, theirs in zip(expected.ops, found.ops, strict=True):
+            if OPERATORS[ours.kind].family == "norm" and theirs.name not in held:
+                yield ours.name
 
 
 def _list_expected(
