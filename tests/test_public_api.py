@@ -78,6 +78,14 @@ def test_what_stands_in_the_reference_is_there_and_says_what_it_is(path):
     assert inspect.getdoc(found(path))
 
 
+@pytest.mark.parametrize("path", DOCUMENTED)
+def test_what_is_said_of_parameters_is_said_of_those_that_there_are(path):
+    """Else the pages are not built, which no ordinary test does."""
+    said = (inspect.getdoc(found(path)) or "").partition("\nArgs:\n")[2].partition("\n\n")[0]
+    named = re.findall(r"^    (\S[^:]*):", said, re.MULTILINE)
+    assert {*named} <= {*(inspect.signature(found(path)).parameters if named else ())}
+
+
 def test_nothing_stands_in_the_reference_twice():
     """One place has each name."""
     assert len(DOCUMENTED) == len({*DOCUMENTED})

@@ -56,7 +56,8 @@ def predict_masks(
         folder: is made where it does not exist.
         top: how many classes are returned.
         batch_size: images per step.
-        leave_out, strict: see `predict`.
+        leave_out: see `predict`.
+        strict: see `predict`.
         show: is called after each step with the number of images that are done, and of all.
         how: other arguments of `open_trained`, such as `ckpt` and `ema`.
 
