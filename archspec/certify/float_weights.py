@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -97,10 +98,12 @@ def compare_float_weights(
 def _list_norms(match: Match, reading: Reading) -> Iterator[str]:
     """Norms that are folded into nothing."""
     _, held = name_folded(match, reading)
-    for expected, found in match.complete_pairs:
-        for ours, theirs in zip(expected.ops, found.ops, strict=True):
-            if OPERATORS[ours.kind].family == "norm" and theirs.name not in held:
-                yield ours.name
+    pairs = chain.from_iterable(
+        zip(expected.ops, found.ops, strict=True) for expected, found in match.complete_pairs
+    )
+    for ours, theirs in pairs:
+        if OPERATORS[ours.kind].family == "norm" and theirs.name not in held:
+            yield ours.name
 
 
 def _list_expected(
