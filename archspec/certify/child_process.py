@@ -20,7 +20,7 @@ from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
 from archspec.graph.parameters import list_parameters
 from archspec.readers.mindir.read import read_mindir
-from archspec.runtime import prepare
+from archspec.runtime import import_mindspore
 from archspec.signals import be_killed_with_parent
 from archspec.spec.load import load_spec
 from archspec.verifiers.verify import verify_or_raise
@@ -28,9 +28,7 @@ from archspec.verifiers.verify import verify_or_raise
 
 def main(folder: Path) -> None:
     """Compile and export network.py, read the file back, and write certificate.json."""
-    prepare()
-    import mindspore as ms
-
+    ms = import_mindspore()
     from archspec.writers.mindspore.create_model import import_text
     from archspec.writers.mindspore.export_mindir import export_mindir
 

@@ -428,3 +428,12 @@ def test_a_mindspore_that_cannot_be_imported_is_told_and_leaves_nothing(
     told = "E001 MindSpore is installed and cannot be imported: mindspore was imported"
     refused(done, told, "python -c 'import mindspore'")
     assert [*tmp_path.iterdir()] == []
+
+
+def test_a_certificate_that_needs_it_says_so_too(no_mindspore, tmp_path):
+    """The process that makes it says why there is none, and what tells more."""
+    environment = {**no_mindspore, "DENSENET_CACHE": str(tmp_path / "cache")}
+    done = densenet("build", "densenetbc_digits", "-o", "b", cwd=tmp_path, env=environment)
+    told = "E001 MindSpore is installed and cannot be imported: mindspore was imported"
+    refused(done, "R107", told, "python -c 'import mindspore'")
+    assert not (tmp_path / "b").exists()
