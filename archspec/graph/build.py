@@ -43,12 +43,13 @@ def build_graph(spec: Spec) -> Graph:
     for number, block in enumerate(spec.dense_blocks(), start=1):
         value = builder.add_dense_block(f"features.denseblock{number}", block, value, number)
         outputs[number] = value
+        if number == len(spec.blocks):
+            # Before a transition that gives the network's last output: they stand in this order.
+            builder.add_features(outputs)
         if number <= len(transitions):
             value = builder.add_transition(
                 f"features.transition{number}", transitions[number - 1], value, number, outputs
             )
-    for number in spec.features:
-        builder.add_op(f"feature{number}", "output", (outputs[number],))
     builder.add_head(value)
     graph = Graph.of(spec.name, builder.ops, builder.regions)
     _, faults = infer_shapes(graph)
@@ -121,6 +122,10 @@ class _GraphBuilder(GraphCollector):
         if block.residual:
             return self.add_op(f"{name}.sum", "add", (value_out, value), name)
         return value_out
+
+    def add_features(self, outputs: Mapping[int | str, str]) -> None:
+        for number in self.spec.features:
+            self.add_op(f"feature{number}", "output", (outputs[number],))
 
     def check_layers_are_read(
         self, name: str, wiring: ConnectivitySpec, layers: int, origin: Path

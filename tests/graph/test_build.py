@@ -160,6 +160,27 @@ def test_any_graph_is_one_flow_in_running_order(spec: Spec) -> None:
     assert {op.kind for op in graph.ops.values()} <= set(OPERATORS)
 
 
+@pytest.mark.parametrize(
+    ("head", "last"),
+    [("none", "features.transition2.pool"), ("classifier", "classifier")],
+)
+def test_features_come_in_their_order_and_before_what_the_network_gives(
+    head: str, last: str
+) -> None:
+    """A transition behind the last block gives an output itself where no head follows."""
+    spec = Spec.model_validate(
+        {
+            "name": "net",
+            "growth_rate": 4,
+            "blocks": [{"layers": 2}, {"layers": 2}],
+            "transitions": [{}, {}],
+            "head": {"steps": head},
+            "features": [2, 1],
+        }
+    )
+    assert build_graph(spec).outputs == ("feature2", "feature1", last)
+
+
 def test_operators_are_named_after_torchvisions_places() -> None:
     """So that weights find theirs: the places of densenet121 in torchvision."""
     graph = build_graph(load_spec("densenet121"))

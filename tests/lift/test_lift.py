@@ -292,6 +292,15 @@ def test_a_norm_of_as_many_groups_as_channels_is_called_as_its_neighbours() -> N
     assert "group" not in by_channel
 
 
+def test_a_transition_behind_the_last_block_of_a_backbone_is_its_head() -> None:
+    """The network gives what it makes of the last block, which is a feature itself."""
+    start = "name: lifted\ninput: {height: 8, width: 8}\nstem: {kernel: 3, stride: 1}\n"
+    backbone = f"{start}growth_rate: 4\nblocks: [{{layers: 1}}, {{layers: 2}}]\nfeatures: [1, 2]\n"
+    text = lifted(spec_of(f"{backbone}transitions: [[norm], [norm]]\nhead: none\n"))
+    assert "head:\n  steps: [norm]\n" in text
+    assert lifted(spec_of(text)) == text
+
+
 # ---- what cannot be lifted
 
 
