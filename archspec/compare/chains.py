@@ -15,7 +15,7 @@ from typing import Any
 
 from archspec.compare.concat_sources import FlatGraph
 from archspec.graph.ir import Op
-from archspec.operators.operator import DERIVED
+from archspec.operators.attributes import DERIVED
 from archspec.operators.table import OPERATORS
 
 MAX_CELLS = 4_000_000

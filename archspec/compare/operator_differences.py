@@ -9,7 +9,7 @@ from typing import Any
 from archspec.compare.match import Match
 from archspec.errors import Diagnostic
 from archspec.graph.ir import Op
-from archspec.operators.operator import DERIVED
+from archspec.operators.attributes import DERIVED
 from archspec.operators.table import OPERATORS
 from archspec.spec.compression import compress
 

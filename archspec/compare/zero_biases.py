@@ -11,7 +11,7 @@ from archspec.compare.chains import Chain, Pair
 from archspec.compare.row_facts import has_bias
 from archspec.errors import name_first
 from archspec.graph.ir import Op
-from archspec.operators.operator import Attrs
+from archspec.operators.attributes import Attrs
 from archspec.operators.table import OPERATORS
 
 _BIASED: Attrs = {"bias": True}

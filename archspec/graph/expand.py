@@ -18,7 +18,7 @@ from archspec.graph.squeeze_excite import (
     list_gate_operators,
     name_gate_operators,
 )
-from archspec.operators.operator import Attrs
+from archspec.operators.attributes import Attrs
 from archspec.operators.table import OPERATORS, STEPS
 from archspec.settings import Path
 from archspec.spec.steps import ActivationSpec, NormSpec, StepSpec

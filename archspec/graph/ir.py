@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from typing_extensions import Self
 
 from archspec.errors import GraphError
-from archspec.operators.operator import Attrs
+from archspec.operators.attributes import Attrs
 
 if TYPE_CHECKING:
     import networkx as nx

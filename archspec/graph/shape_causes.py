@@ -14,7 +14,7 @@ from archspec.errors import Diagnostic
 from archspec.graph.connections import layers_of
 from archspec.graph.ir import Graph, Region
 from archspec.graph.shapes import infer_shapes, running_order
-from archspec.operators.operator import CHANNEL_COUNTS
+from archspec.operators.attributes import CHANNEL_COUNTS
 from archspec.operators.shape_rules import NoPixelLeft, Shape, ShapeFault
 from archspec.operators.table import OPERATORS
 from archspec.settings import Path

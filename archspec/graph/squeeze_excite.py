@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from archspec.operators.attributes import Attrs
 from archspec.operators.convolutions import ConvStep, conv_attrs
-from archspec.operators.operator import Attrs
 from archspec.spec.steps import ActivationSpec
 
 JOIN = "multiply"

@@ -19,7 +19,8 @@ from archspec.compare.concat_sources import ResolvedReads
 from archspec.errors import Diagnostic, ModelFileError
 from archspec.graph.ir import Graph, Op
 from archspec.graph.shapes import infer_shapes
-from archspec.operators.operator import Attrs, Operator
+from archspec.operators.attributes import Attrs
+from archspec.operators.operator import Operator
 from archspec.operators.shape_rules import Shape
 from archspec.operators.table import COMMUTATIVE, OPERATORS, ROWS
 

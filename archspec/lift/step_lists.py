@@ -17,9 +17,10 @@ from archspec.lift.matching_steps import (
 )
 from archspec.lift.network import Unliftable
 from archspec.lift.operators_to_steps import Step
+from archspec.operators.attributes import never
+from archspec.operators.language_step import Step as RowStep
 from archspec.operators.named_widths import width_of
-from archspec.operators.operator import Operator, never
-from archspec.operators.operator import Step as RowStep
+from archspec.operators.operator import Operator
 from archspec.operators.table import OPERATORS, norm_name
 from archspec.spec.steps import MAX_REDUCTION, BranchesStep, SqueezeExciteStep
 

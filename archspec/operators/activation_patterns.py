@@ -7,7 +7,7 @@ from __future__ import annotations
 from math import pi, sqrt
 from typing import Any
 
-from archspec.operators.operator import Attrs
+from archspec.operators.attributes import Attrs
 
 Pattern = Any
 

@@ -21,8 +21,10 @@ from archspec.operators.activation_patterns import (
     TANH,
     TANH_GELUS,
 )
+from archspec.operators.attributes import Attrs
+from archspec.operators.mindspore_writing import MindSpore
 from archspec.operators.onnx_writing import node_of
-from archspec.operators.operator import Attrs, MindSpore, Operator
+from archspec.operators.operator import Operator
 from archspec.operators.shape_rules import Shape, of_its_channels, same_shape
 from archspec.settings import SpecModel
 

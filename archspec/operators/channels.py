@@ -8,9 +8,12 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
+from archspec.operators.attributes import Attrs, Widths, always
 from archspec.operators.file_node import CHANNEL_SCALE, Feature, FileNode
+from archspec.operators.language_step import Step
+from archspec.operators.mindspore_writing import MindSpore
 from archspec.operators.onnx_writing import OnnxWriter, of_each_channel
-from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths, always
+from archspec.operators.operator import Operator
 from archspec.operators.shape_rules import Shape, ShapeFault, expect_map, of_its_channels
 from archspec.settings import Channels, SpecModel, broken_rule
 

@@ -9,15 +9,18 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
+from archspec.operators.attributes import Attrs, Widths
 from archspec.operators.convolution_code import (
     CONV,
     CONV_OF_ALL_KINDS,
     CONV_OF_STANDARDIZED_FILTERS,
 )
 from archspec.operators.file_node import Feature, FileNode, SlidingFilters
+from archspec.operators.language_step import Step
+from archspec.operators.mindspore_writing import MindSpore
 from archspec.operators.named_widths import Width, width_of
 from archspec.operators.onnx_writing import OnnxWriter, window_of
-from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths
+from archspec.operators.operator import Operator
 from archspec.operators.shape_rules import (
     Shape,
     ShapeFault,

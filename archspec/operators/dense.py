@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from archspec.operators.attributes import Attrs, Widths, always
 from archspec.operators.file_node import Feature, FileNode, Weight
+from archspec.operators.language_step import Step
+from archspec.operators.mindspore_writing import MindSpore
 from archspec.operators.named_widths import Width, width_of
 from archspec.operators.onnx_writing import OnnxWriter
-from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths, always
+from archspec.operators.operator import Operator
 from archspec.operators.shape_rules import (
     Shape,
     ShapeFault,

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from archspec.operators.attributes import Attrs, Widths
 from archspec.operators.file_node import Feature, FileNode
+from archspec.operators.language_step import Step
+from archspec.operators.mindspore_writing import MindSpore
 from archspec.operators.onnx_writing import as_it_is
-from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths, always_idle
+from archspec.operators.operator import Operator, always_idle
 from archspec.operators.shape_rules import Shape, expect_map, same_shape
 from archspec.settings import Rate, SpecModel
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from archspec.operators.attributes import Attrs, always
+from archspec.operators.mindspore_writing import MindSpore
 from archspec.operators.onnx_writing import node_of
-from archspec.operators.operator import Attrs, MindSpore, Operator, always
+from archspec.operators.operator import Operator
 from archspec.operators.shape_rules import Shape, same_shape
 
 

@@ -6,9 +6,11 @@ import reprlib
 from collections.abc import Sequence
 from typing import Any
 
+from archspec.operators.attributes import Attrs
 from archspec.operators.file_node import Feature, FileNode
+from archspec.operators.mindspore_writing import MindSpore
 from archspec.operators.onnx_writing import OnnxWriter, node_of
-from archspec.operators.operator import Attrs, MindSpore, Operator
+from archspec.operators.operator import Operator
 from archspec.operators.shape_rules import Shape, ShapeFault, sizes
 
 

@@ -10,8 +10,10 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from archspec.operators import norm_nodes as nodes
+from archspec.operators.attributes import Attrs
 from archspec.operators.file_node import Feature, FileNode
-from archspec.operators.operator import Attrs, MindSpore, Operator
+from archspec.operators.mindspore_writing import MindSpore
+from archspec.operators.operator import Operator
 from archspec.operators.shape_rules import Shape, ShapeFault, expect_map, of_its_channels
 from archspec.settings import Channels, SpecModel
 

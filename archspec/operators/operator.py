@@ -1,4 +1,4 @@
-"""What is known of a kind of operator, and what a step of the language comes to."""
+"""What is known of a kind of operator: what its row can say."""
 
 from __future__ import annotations
 
@@ -7,22 +7,12 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
+from archspec.operators.attributes import STATISTICS, Attrs, never
 from archspec.operators.file_node import Read
+from archspec.operators.language_step import Step
+from archspec.operators.mindspore_writing import MindSpore
 from archspec.operators.onnx_writing import WriteOnnx
 from archspec.operators.shape_rules import Shape, ShapeFault, same_shape
-from archspec.settings import SpecModel
-
-Attrs = Mapping[str, Any]
-Widths = Mapping[str, int]
-"""What the names in widths stand for: `in`, `out`, `k`, `bottleneck`."""
-
-MOVING_MEAN, MOVING_VARIANCE = "moving_mean", "moving_variance"
-STATISTICS = (MOVING_MEAN, MOVING_VARIANCE)
-DERIVED = frozenset({"in_channels", "channels"})
-"""Attributes that follow from what an operator reads."""
-CHANNEL_COUNTS = ("in_channels", "out_channels", "channels")
-"""Attributes that say how many channels an operator reads, gives, or has a value for each of."""
-
 
 _SOME_MAP = (2, 5, 3)
 
@@ -35,20 +25,11 @@ def _no_macs(attrs: Attrs, inputs: Sequence[Shape], output: Shape) -> int:
     return 0
 
 
-def _no_arguments(attrs: Attrs, ins: str) -> Mapping[str, str]:
-    return {}
-
-
 def _no_other_kind(attrs: Attrs) -> tuple[str, Attrs] | None:
     return None
 
 
 def _not_two_in_a_row(attrs: Attrs, behind: Attrs, channels: int) -> bool:
-    return False
-
-
-def never(attrs: Attrs) -> bool:
-    """Say of an operator that something does not hold, whatever its attributes."""
     return False
 
 
@@ -62,15 +43,6 @@ def _never_idle(attrs: Attrs, channels: int) -> bool:
 
 def _no_fault(attrs: Attrs) -> str:
     return ""
-
-
-def _as_the_model_says(said: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {}
-
-
-def always(attrs: Attrs) -> bool:
-    """Say of an operator that something holds whatever its attributes."""
-    return True
 
 
 def always_idle(attrs: Attrs, channels: int) -> bool:
@@ -89,89 +61,13 @@ def each_alone(attrs: Attrs, parts: Sequence[Any]) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """How the language says an operator: `{max_pool: {kernel: 3, stride: 2}}`."""
-
-    name: str
-    """Its key in a list of steps."""
-    settings: type[SpecModel]
-    """The model of its settings, whose docstrings are the schema's."""
-    attrs: Callable[[Any, int, Widths], Attrs]
-    """The operator's attributes: of the settings, the channels that it reads, and named widths."""
-    base: str = ""
-    """What the operator is called in its part, with a number:
-    `pool1`; the step's key where empty."""
-    said: Mapping[str, str] = field(default_factory=dict)
-    """Which attribute says a setting, for `lift`, which writes steps of a file's operators."""
-    kinds: Mapping[str, str] = field(default_factory=dict)
-    """Kinds of operators by the setting `kind` that says which, where several share the step."""
-    widths: Mapping[str, str] = field(default_factory=dict)
-    """Which attribute says a setting that is a width."""
-    words: Mapping[str, tuple[str, Callable[[Attrs], bool]]] = field(default_factory=dict)
-    """What may be said in place of a setting's number, and of which operators."""
-    follow_widths: tuple[str, ...] = ()
-    """Attributes that may differ from layer to layer of one list of steps, as widths do."""
-    usual: Callable[[Mapping[str, Any]], Mapping[str, Any]] = _as_the_model_says
-    """What settings are that are not said, of all of them, where the model's default is not it."""
-    note: str = ""
-    """What the language's page says of it beside its settings."""
-
-    @property
-    def base_name(self) -> str:
-        """What operators of this step are numbered by."""
-        return self.base or self.name
-
-
-@dataclass(frozen=True, slots=True)
-class MindSpore:
-    """How MindSpore code says an operator: a cell that holds state, a function call, or a sign.
-
-    In the texts {ins} and {outs} are widths, {x} what a function reads, {name} what the module's
-    own definition is called; the rest are attributes, and what `arguments` makes of them.
-    """
-
-    cell: str = ""
-    """What stands behind `self.NAME = `."""
-    call: str = ""
-    """The call of what has no state."""
-    sign: str = ""
-    """Python's own, such as ` + `."""
-    arguments: Callable[[Attrs, str], Mapping[str, str]] = _no_arguments
-    """More texts, of the attributes and the width that is read."""
-    definition: str = ""
-    """What the module defines for it, so that an operator fits on a line."""
-    general: str = ""
-    """The definition where some operator has arguments that `arguments` calls unusual."""
-    special: str = ""
-    """The definition where some operator has arguments that `arguments` calls special."""
-    name: str = ""
-    """Of the definition."""
-    is_for_each_setting: bool = False
-    """There is a definition for each set of attributes, channels left out."""
-    varying: tuple[str, ...] = ()
-    """Attributes that its cell is given and in which operators of one class may differ, as they do
-    in `CHANNEL_COUNTS`: the class takes them as arguments then."""
-    as_wide: Mapping[str, Callable[[Attrs], bool]] = field(default_factory=dict)
-    """Attributes that `arguments` writes as the width that is read, where that says so of an
-    operator: in these those of one class may differ too."""
-    he_normal: str = ""
-    """The class of MindSpore's own whose filters the module starts He normal."""
-    he_uniform: str = ""
-    """The class of MindSpore's own whose weight the module starts He uniform."""
-    is_inline: bool = False
-    """It is written into the call that reads it: conv(relu(norm(x))) is one line."""
-    has_state: Callable[[Attrs], bool] = always
-    """Of what has a cell and a call: its attributes make it a cell."""
-
-
-@dataclass(frozen=True, slots=True)
 class Operator:
     """What is known of a kind of operator."""
 
     kind: str
     shape: Callable[[Attrs, Sequence[Shape]], Shape]
     """Of its output, (C, H, W) or (C,), or a `ShapeFault`."""
-    mindspore: MindSpore = MindSpore()
+    mindspore: MindSpore = field(default_factory=MindSpore)
     arity: int | None = 1
     """Number of inputs; None: one or more."""
     commutes: bool = False

@@ -7,9 +7,12 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from archspec.operators.attributes import Attrs, Widths, always
 from archspec.operators.file_node import Feature, FileNode
+from archspec.operators.language_step import Step
+from archspec.operators.mindspore_writing import MindSpore
 from archspec.operators.onnx_writing import OnnxWriter
-from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths, always
+from archspec.operators.operator import Operator
 from archspec.operators.shape_rules import Shape, ShapeFault, expect_map
 from archspec.settings import SpecModel
 

@@ -9,8 +9,11 @@ from pydantic import BeforeValidator, model_validator
 from typing_extensions import Self
 
 from archspec.operators import pool_nodes as nodes
+from archspec.operators.attributes import Attrs, Widths, always
 from archspec.operators.file_node import Feature, FileNode, Read
-from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths, always
+from archspec.operators.language_step import Step
+from archspec.operators.mindspore_writing import MindSpore
+from archspec.operators.operator import Operator
 from archspec.operators.shape_rules import NoPixelLeft, Shape, expect_map, window_pixels
 from archspec.settings import Flag, Padding, SpecModel, Stride, Window, broken_rule, refuse_bool
 

@@ -21,7 +21,8 @@ from archspec.operators import (
     transposed_convolutions,
     upsampling,
 )
-from archspec.operators.operator import Attrs, Operator
+from archspec.operators.attributes import Attrs
+from archspec.operators.operator import Operator
 
 _FAMILIES = (
     ends,

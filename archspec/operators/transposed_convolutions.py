@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import prod
 
+from archspec.operators.attributes import Attrs, Widths, always
 from archspec.operators.convolutions import add_filters, filters_of
 from archspec.operators.file_node import Feature, FileNode
+from archspec.operators.language_step import Step
+from archspec.operators.mindspore_writing import MindSpore
 from archspec.operators.named_widths import Width, width_of
 from archspec.operators.onnx_writing import OnnxWriter, window_of
-from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths, always
+from archspec.operators.operator import Operator
 from archspec.operators.shape_rules import (
     Shape,
     ShapeFault,

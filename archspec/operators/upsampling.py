@@ -8,9 +8,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
+from archspec.operators.attributes import Attrs, Widths
 from archspec.operators.file_node import Feature, FileNode, Read
+from archspec.operators.language_step import Step
+from archspec.operators.mindspore_writing import MindSpore
 from archspec.operators.onnx_writing import OnnxWriter
-from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths
+from archspec.operators.operator import Operator
 from archspec.operators.shape_rules import Shape, expect_map
 from archspec.settings import Flag, SpecModel, broken_rule
 

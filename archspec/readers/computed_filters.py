@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from archspec.operators.attributes import Attrs
 from archspec.operators.convolutions import standardized
 from archspec.operators.norms import CENTRED, over_its_root
-from archspec.operators.operator import Attrs
 from archspec.readers.fusion import Pattern, bind_names
 from archspec.readers.tensors import Tensor, compute_later
 from archspec.readers.trace import UNKNOWN, Call, Unsupported, decimal

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archspec.graph.ir import Graph, Op
-from archspec.operators.operator import STATISTICS
+from archspec.operators.attributes import STATISTICS
 from archspec.operators.table import OPERATORS, attribute
 
 Values = npt.NDArray[np.float64]

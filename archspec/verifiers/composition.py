@@ -18,7 +18,7 @@ from archspec.graph.connections import Ports, derive_ports, find_skip_source, la
 from archspec.graph.expand import Part, expand_part
 from archspec.graph.ir import Graph, Op, Region
 from archspec.graph.shapes import running_order
-from archspec.operators.operator import DERIVED
+from archspec.operators.attributes import DERIVED
 from archspec.operators.table import OPERATORS, attribute
 
 

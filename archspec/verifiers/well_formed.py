@@ -8,7 +8,7 @@ from typing import Any
 from archspec.errors import Diagnostic
 from archspec.graph.expand import Part
 from archspec.graph.ir import Graph, Op, Region
-from archspec.operators.operator import CHANNEL_COUNTS
+from archspec.operators.attributes import CHANNEL_COUNTS
 from archspec.operators.table import OPERATORS
 from archspec.spec.connectivity import ConnectivitySpec
 from archspec.verifiers.setting_bounds import find_beyond_bounds

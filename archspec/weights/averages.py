@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Generic, TypeVar
 
-from archspec.operators.operator import STATISTICS
+from archspec.operators.attributes import STATISTICS
 from archspec.weights.pairing.grouping import ROLES
 from archspec.weights.pairing.naming import FAR_MORE, list_prefixes
 

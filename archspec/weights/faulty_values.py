@@ -9,7 +9,7 @@ import numpy as np
 
 from archspec.errors import Diagnostic, format_count
 from archspec.graph.ir import Graph
-from archspec.operators.operator import MOVING_VARIANCE
+from archspec.operators.attributes import MOVING_VARIANCE
 from archspec.operators.table import OPERATORS
 from archspec.weights.formats.number_types import Floats
 

@@ -20,7 +20,7 @@ from archspec.errors import Diagnostic
 from archspec.graph.build import build_graph
 from archspec.graph.digest import structure_digest
 from archspec.graph.ir import Graph, Op, Region
-from archspec.operators.operator import DERIVED
+from archspec.operators.attributes import DERIVED
 from archspec.operators.table import OPERATORS, ROWS, attribute
 from archspec.spec.load import load_spec
 from archspec.verifiers.verify import VERIFIERS, verify

@@ -13,7 +13,7 @@ from operators.examples import READING, READING_NAMES
 from archspec.graph.build import build_graph
 from archspec.graph.connections import derive_connections, derive_ports, layers_of
 from archspec.graph.ir import Graph, Op, Region
-from archspec.operators.operator import Attrs
+from archspec.operators.attributes import Attrs
 from archspec.spec.load import load_spec
 from archspec.spec.spec import Spec
 

@@ -14,7 +14,8 @@ from operators import test_row_flags as flags
 from operators import test_row_values as row_values
 from operators.examples import EXAMPLES
 
-from archspec.operators.operator import Attrs, always, each_alone, never
+from archspec.operators.attributes import Attrs, always, never
+from archspec.operators.operator import each_alone
 from archspec.operators.shape_rules import Shape, ShapeFault, same_shape
 from archspec.operators.table import OPERATORS
 

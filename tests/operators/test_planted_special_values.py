@@ -15,7 +15,7 @@ from operators.examples import EXAMPLES
 from operators.special_values import NUMBERS, SPECIAL
 from operators.test_planted_mistakes import in_code
 
-from archspec.operators.operator import Attrs
+from archspec.operators.attributes import Attrs
 from archspec.operators.table import OPERATORS
 from archspec.readers.onnx import operators as onnx_operators
 from archspec.writers.mindspore import module

@@ -9,9 +9,11 @@ import pytest
 from operators.examples import EXAMPLES
 
 from archspec.operators.activations import ActivationSettings
+from archspec.operators.attributes import DERIVED
 from archspec.operators.file_node import PARTS
+from archspec.operators.mindspore_writing import MindSpore
 from archspec.operators.norms import NormSettings
-from archspec.operators.operator import DERIVED, MindSpore, Operator
+from archspec.operators.operator import Operator
 from archspec.operators.table import (
     ACTIVATIONS,
     JOINS,

@@ -16,8 +16,9 @@ from onnx import TensorProto, helper
 
 from archspec.errors import ModelFileError
 from archspec.graph.ir import Op
+from archspec.operators.attributes import Attrs
 from archspec.operators.joins import _add_shape
-from archspec.operators.operator import Attrs, Operator
+from archspec.operators.operator import Operator
 from archspec.operators.shape_rules import Shape, same_shape
 from archspec.operators.table import OPERATORS
 from archspec.readers import fusion

@@ -35,7 +35,7 @@ from archspec.graph.ir import Graph, Op
 from archspec.graph.parameters import list_parameters
 from archspec.graph.shapes import infer_shapes
 from archspec.lift.lift_file import lift_file
-from archspec.operators.operator import STATISTICS
+from archspec.operators.attributes import STATISTICS
 from archspec.operators.shape_rules import Shape, ShapeFault
 from archspec.operators.table import ACTIVATIONS, OPERATORS
 from archspec.rewrites.optimize import optimize

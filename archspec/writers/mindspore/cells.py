@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from archspec.graph.ir import Op
-from archspec.operators.operator import CHANNEL_COUNTS, MindSpore
+from archspec.operators.attributes import CHANNEL_COUNTS
+from archspec.operators.mindspore_writing import MindSpore
 from archspec.operators.table import OPERATORS
 
 Settings = tuple[str, ...]

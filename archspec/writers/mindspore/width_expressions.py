@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from archspec.graph.ir import Op
-from archspec.operators.operator import DERIVED, declared_or_same
+from archspec.operators.attributes import DERIVED
+from archspec.operators.operator import declared_or_same
 from archspec.operators.table import OPERATORS
 from archspec.writers.mindspore.containers import (
     Container,

@@ -13,7 +13,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from archspec.errors import ArchspecError, Diagnostic
 from archspec.graph.ir import Graph, Op
 from archspec.graph.shapes import infer_shapes, running_order
-from archspec.operators.operator import Attrs
+from archspec.operators.attributes import Attrs
 from archspec.operators.shape_rules import Shape
 from archspec.operators.table import OPERATORS
 
