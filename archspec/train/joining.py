@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from archspec.errors import ArchspecError, TrainingError
-from archspec.machine.ascend import require_devices
+from archspec.machine.processes import require_processes
 from archspec.runtime import prepare
 from archspec.train.distributed.msrun import launch_environment
 from archspec.train.distributed.node_reports import NodeReports, watch_together
@@ -85,5 +85,4 @@ def _check_fits(run: Run, node: Node, devices: int | None) -> None:
     if devices is not None and devices != run.settings.devices:
         rule = f"the run has {run.settings.devices} devices on each node, --devices says {devices}"
         raise TrainingError.one("T010", rule, str(run.path), "the same words on all nodes")
-    if run.settings.device_target == "Ascend":
-        require_devices(run.settings.devices)
+    require_processes(run.settings.devices, run.settings.device_target)
