@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from archspec.errors import ArchspecError, EnvironmentFault, format_count
+from archspec.shell_words import quote_word
 from archspec.signals import raise_for_signal, take_signals
 from densenet_cli.options import console, quiet_screen
 from densenet_cli.profile import show_profile
@@ -49,7 +49,7 @@ def train_on_screen(
     from archspec.train.monitoring.display import Display
     from archspec.train.monitoring.operator_times import OperatorTimes
 
-    path = shlex.quote(str(run.path))
+    path = quote_word(str(run.path))
     resume = f"densenet train --resume {path}{place_of(node)}"
     take_signals(raise_for_signal)
     try:

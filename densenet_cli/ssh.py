@@ -24,6 +24,7 @@ from typing import IO
 import typer
 
 from archspec.errors import EnvironmentFault, make_printable
+from archspec.shell_words import join_words
 from archspec.signals import collect_signals
 from densenet_cli.hosts import Host
 from densenet_cli.options import console
@@ -130,7 +131,7 @@ def write_ssh(host: Host, command: Sequence[str], setup: str, go_on: Sequence[st
     before, start = f"eval {shlex.quote(setup)}", [program]
     if not setup:
         before, start = shlex.join(["cd", str(Path.cwd())]), [sys.executable, "-m", "densenet_cli"]
-    told = ["env", f"{TIED}=1", f"{GO_ON}={shlex.join(go_on)}"]
+    told = ["env", f"{TIED}=1", f"{GO_ON}={join_words(go_on)}"]
     before += f" && echo {shlex.quote(STARTS)} >&2"
     return [*SSH, host.name, f"{before} && exec {shlex.join([*told, *start, *words])}"]
 

@@ -1,6 +1,7 @@
 """Files of hosts, as OpenMPI and DeepSpeed have them, and what is wrong in one."""
 
 import shlex
+import subprocess
 
 import pytest
 from conftest import TINY, densenet, passed
@@ -116,6 +117,32 @@ def test_a_dry_run_of_one_host_prints_its_line(written, tmp_path):
     line = "densenet train --set 'block_config=[1, 1]' --set growth_rate=4 -o run --devices 1"
     assert shown[:2] == ["# on alone:", line]
     assert shown[-1] == "Nothing was started or written."
+
+
+def test_each_command_is_one_line_that_can_be_copied(no_mindspore, written, tmp_path):
+    """Whatever stands in its words; what a host's own shell reads is quoted once more."""
+    written("a\nb\n")
+    words = ("train", "-o", "a\nrun", "--hostfile", "hosts")
+    shown = passed(densenet(*words, cwd=tmp_path, env=no_mindspore)).splitlines()
+    placed = "--devices 1 --nodes 2 --node-rank {} --master a:8118"
+    lines = [rf"densenet train -o $'a\nrun' {placed.format(rank)}" for rank in (0, 1)]
+    assert shown == ["# on a:", lines[0], "# on b:", lines[1]]
+    by_ssh = ("--ssh", "--ssh-setup", "cd 'x\ty'\n", "--dry-run")
+    done = densenet(*words, *by_ssh, cwd=tmp_path, env=no_mindspore)
+    remote = [line for line in done.stdout.splitlines() if line[:4] == "ssh "]
+    assert len(remote) == 2
+    read = subprocess.run(
+        ["bash", "-c", f"ssh() {{ printf '%s\\0' \"$@\"; }}; {remote[1]}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split("\0")
+    assert read[-3] == "b"
+    line = shlex.split(read[-2])
+    assert line[:2] == ["eval", "cd 'x\ty'\n"]
+    assert line[line.index("-o") + 1] == "a\nrun"
+    go_on = r"DENSENET_GO_ON_WITH=--hostfile hosts --ssh --ssh-setup $'cd \'x\ty\'\n'"
+    assert go_on in line
 
 
 @pytest.mark.slow
