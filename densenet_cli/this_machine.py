@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +18,7 @@ from archspec.shell_words import join_words, quote_word
 from archspec.signals import raise_for_signal, take_signals
 from densenet_cli.faults import choose_policy
 from densenet_cli.options import console
-from densenet_cli.ssh import GO_ON, run_on_hosts, write_ssh
+from densenet_cli.ssh import GO_ON, run_on_hosts, tell_begin, write_ssh
 
 if TYPE_CHECKING:
     from archspec.train.distributed.nodes import Node
@@ -293,7 +294,14 @@ def join_on_screen(node: Node, path: Path | None, devices: int | None, hang_afte
     assert path is not None  # see `read_node`
     take_signals(raise_for_signal)
     try:
-        run = join(path, node, devices=devices, hang_after=hang_after, say=console.out)
+        run = join(
+            path,
+            node,
+            devices=devices,
+            hang_after=hang_after,
+            say=console.out,
+            begin=partial(tell_begin, console.out),
+        )
     except (KeyboardInterrupt, SystemExit) as stop:  # see `signals.exception_of`
         resume = f"densenet train --resume {quote_word(str(path))}{place_of(node)}"
         hint = "" if GO_ON in os.environ else f" Go on, on all nodes, with: {resume}"
