@@ -27,14 +27,12 @@ def require_processes(wanted: int, device_target: str) -> None:
             f"{memory / GIGABYTE:.1f} GB of memory are enough for {room:,} at most"
         )
         raise EnvironmentFault.one(
-            "E004", f"device_target (='CPU') cannot be used: {rule}", hint=suggest_devices()
+            "E004", f"device_target (='CPU') cannot be used: {rule}", hint=suggest_fewer()
         )
 
 
-def suggest_devices() -> str:
-    """Return how many this machine has, in the words to type."""
+def suggest_fewer() -> str:
+    """Return what helps where too many devices were asked for: what this machine has."""
     found = len(list_devices())
-    if found:
-        return f"--devices {found}, as many as this machine has of Ascend"
-    cores = count_cores()
-    return f"--devices {cores}: this machine has {format_count(cores, 'core')}"
+    here = format_count(found, "Ascend device") if found else format_count(count_cores(), "core")
+    return f"fewer --devices: this machine has {here}"

@@ -211,7 +211,7 @@ def test_files_without_permission_are_named(folder):
             ("--devices", 100_000),
             (
                 "T010 100,000 devices cannot share the 8 training images of ",
-                "data/train (--devices ",
+                "data/train (fewer --devices: ",
             ),
         ),
         (("--num-classes", 1), ("T005 num_classes (=1) must be at least the 2 of the data",)),

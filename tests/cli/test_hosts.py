@@ -59,6 +59,7 @@ def test_an_ipv6_address_stands_with_or_without_brackets(written):
         ("A\nb\na slots=8", ":3", "a stands in line 1 too"),
         ("node.Cluster\nme@NODE.cluster.", ":2", "me@NODE.cluster. stands in line 1 too"),
         ("fd00::a\nFD00:0:0::000A", ":2", "FD00:0:0::000A stands in line 1 too"),
+        ("10.0.0.5\n::FFFF:10.0.0.5", ":2", "::FFFF:10.0.0.5 stands in line 1 too"),
         ("localhost\n127.0.0.1", ":2", "127.0.0.1 stands in line 1 too"),
         ("me@::1\nb\nLocalHost", ":3", "LocalHost stands in line 1 too"),
         ("a slots=2 slots=1", ":1", "a has slots= twice"),
@@ -77,6 +78,21 @@ def test_what_is_wrong_is_told_with_its_line(text, line, words, written):
     (fault,) = caught.value.diagnostics
     assert (fault.code, fault.where) == ("T010", f"{file}{line}")
     assert words in fault.message
+
+
+def test_a_mark_that_an_editor_puts_before_all_is_no_part_of_a_name(written):
+    """As some write UTF-8 on Windows."""
+    assert [host.name for host in read_hosts(written(b"\xef\xbb\xbfa slots=2\r\nb"))] == ["a", "b"]
+
+
+@pytest.mark.parametrize("text", ["a:2", "me@10.0.0.5:22 slots=2"])
+def test_a_number_behind_a_name_is_told_where_it_belongs(text, written):
+    """MPICH's way to count processes, and ssh's port."""
+    with pytest.raises(TrainingError) as caught:
+        read_hosts(written(text))
+    (fault,) = caught.value.diagnostics
+    assert fault.message == f"{text.split()[0]} is no name of a host"
+    assert "slots=N, and a port of ssh stands in ~/.ssh/config" in fault.hint
 
 
 def test_a_file_that_is_none_is_told(tmp_path):

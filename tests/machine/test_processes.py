@@ -5,7 +5,7 @@ import os
 import pytest
 
 from archspec.errors import EnvironmentFault
-from archspec.machine.processes import require_processes, suggest_devices
+from archspec.machine.processes import require_processes, suggest_fewer
 
 
 def read_memory():
@@ -15,14 +15,14 @@ def read_memory():
 
 
 def test_more_processes_than_memory_can_hold_are_refused_with_what_is_here():
-    """The cure is a number that can be typed; one process is never too many."""
+    """The cure says how many cores there are; one process is never too many."""
     for wanted in (1, len(os.sched_getaffinity(0))):
         require_processes(wanted, "CPU")
     size = f"{read_memory() / 1024**3:.1f} GB of memory are enough for "
     with pytest.raises(EnvironmentFault, match=size) as caught:
         require_processes(100_000, "CPU")
     (fault,) = caught.value.diagnostics
-    assert (fault.code, fault.hint) == ("E004", suggest_devices())
+    assert (fault.code, fault.hint) == ("E004", suggest_fewer())
     assert "100,000 devices are as many processes" in fault.message
 
 
@@ -31,9 +31,9 @@ def test_cores_are_counted_where_there_is_no_device_of_ascend():
     own = os.sched_getaffinity(0)
     if any(name.startswith("davinci") for name in os.listdir("/dev")):
         pytest.skip("this machine has an Ascend device")
-    assert suggest_devices().startswith(f"--devices {len(own)}: this machine has ")
+    assert suggest_fewer().startswith(f"fewer --devices: this machine has {len(own)} core")
     try:
         os.sched_setaffinity(0, {min(own)})
-        assert suggest_devices() == "--devices 1: this machine has 1 core"
+        assert suggest_fewer() == "fewer --devices: this machine has 1 core"
     finally:
         os.sched_setaffinity(0, own)

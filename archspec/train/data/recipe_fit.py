@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 
 from archspec.errors import DataError, SpecError, TrainingError, format_count
-from archspec.machine.processes import suggest_devices
+from archspec.machine.processes import suggest_fewer
 from archspec.train.data.sources.data_parts import Splits
 from archspec.train.evaluation.measures import CLASS_OF_EACH_PIXEL, FIGURES
 from archspec.train.recipe.recipe import Recipe
@@ -58,7 +58,7 @@ def _check_batch(recipe: Recipe, splits: Splits, devices: int) -> None:
     share = images // devices
     if not share and images:
         rule = f"{devices:,} devices cannot share the {format_count(images, 'training image')}"
-        raise TrainingError.one("T010", f"{rule} of {splits.train.name}", "", suggest_devices())
+        raise TrainingError.one("T010", f"{rule} of {splits.train.name}", "", suggest_fewer())
     if recipe.batch_size * recipe.accumulate > share and recipe.accumulate > 1:
         batches = f"{recipe.accumulate} batches of {recipe.batch_size} images"
         raise TrainingError.one(
