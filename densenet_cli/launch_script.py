@@ -190,11 +190,19 @@ def _write_for_kubernetes(given: Mapping[str, Any], said: Mapping[str, Any]) -> 
     on_ascend = said["device_target"] == "Ascend"
     job = _make_job(given, said, name, given["resource"] or (ASCEND if on_ascend else None))
     claim, _, folder = given["claim"].partition(":")
+    _refuse_root(given["claim"], folder)
     place = Place(given["image"], claim, folder or FOLDER, given["namespace"])
     _refuse_outside(said, place.folder)
     if given["volcano"]:
         return write_volcano_job(job, place, given["partition"])
     return write_indexed_job(job, place)
+
+
+def _refuse_root(claim: str, folder: str) -> None:
+    """A volume in the place of the image's own files would leave a pod without programs."""
+    if folder and (".." in folder.split("/") or not folder.strip("/.")):
+        rule = f"{claim} would hide the image's own files: say a folder, such as NAME:{FOLDER}"
+        raise typer.BadParameter(rule, param_hint="--claim")
 
 
 def _refuse_outside(said: Mapping[str, Any], folder: str) -> None:

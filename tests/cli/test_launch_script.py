@@ -30,6 +30,8 @@ REFUSED = {
         ("--volcano", *IN_CLUSTER, "--", "-o", "../run"),
         "outside the claim",
     ),
+    "a claim for all": (("--kubernetes", "--image", "a", "--claim", "a:/"), "image's own files"),
+    "a claim above": (("--volcano", "--image", "a", "--claim", "a:/w/../.."), "image's own files"),
     "Kubernetes' memory": (("--slurm", "--memory", "64Gi"), "64G"),
     "a line feed": (("--slurm", "--account", "a\n#SBATCH --uid=0"), "not what Slurm takes"),
     "a name in capitals": (("--volcano", *IN_CLUSTER, "--name", "My_Net"), "small letters"),
