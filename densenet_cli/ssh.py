@@ -88,7 +88,9 @@ class _Remote:
     """It is a part of the run."""
 
     def interrupt(self) -> None:
-        """Hand Ctrl-C on."""
+        """Hand Ctrl-C on; where nothing has started, the connection is all there is to end."""
+        if not self.has_started:
+            self.process.terminate()
         with suppress(OSError, ValueError):
             assert self.process.stdin is not None
             os.write(self.process.stdin.fileno(), b"\n")

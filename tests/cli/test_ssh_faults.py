@@ -1,8 +1,11 @@
 """Hosts to which ssh does not come, or where nothing starts: with OpenSSH's client and server."""
 
+import os
 import shutil
+import signal
 import socket
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -108,6 +111,21 @@ def test_hosts_where_all_goes_well_or_the_command_fails_have_no_fault(server):
     """What the command says itself stands on the screen; its code is handed on."""
     assert run(server, "a", "b") == 0
     assert run(server, "a", command=("sh", "-c", "exit 3")) == 3
+
+
+def test_an_interrupt_waits_for_no_host_that_does_not_answer(client, port, capfd):
+    """ssh itself would go on trying, and say so in the end."""
+    with socket.create_server(("127.0.0.1", port)) as silent:
+        threading.Thread(target=interrupt_when_asked, args=(silent,), daemon=True).start()
+        assert run(client, "a") == 128 + signal.SIGTERM
+    assert "timed out" not in "".join(capfd.readouterr())
+
+
+def interrupt_when_asked(silent):
+    with silent.accept()[0] as connection:
+        os.kill(os.getpid(), signal.SIGTERM)
+        while connection.recv(1000):  # until ssh has ended
+            pass
 
 
 BEGIN = f"echo '{ssh.BEGINS}'"
