@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address
 from pathlib import Path
 
-from archspec.errors import Diagnostic, TrainingError
+from archspec.errors import Diagnostic, TrainingError, format_count
 
 MOST_BYTES = 1 << 16
 HERE = {"localhost", "127.0.0.1", "::1"}
@@ -97,7 +97,7 @@ def choose_devices(file: Path, hosts: Sequence[Host], typed: int | None) -> int:
     faults = []
     for host in hosts:
         if host.slots is not None and host.slots < devices:
-            rule = f"{host.name} has {host.slots} slots, --devices says {devices}"
+            rule = f"{host.name} has {format_count(host.slots, 'slot')}, --devices says {devices}"
             faults.append(Diagnostic("T010", rule, f"{file}:{host.line}"))
     if typed is None and len(known) > 1:
         rule = "all nodes have as many processes, and these hosts have other numbers of slots"

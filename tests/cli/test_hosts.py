@@ -109,6 +109,7 @@ def test_a_file_that_is_none_is_told(tmp_path):
         ("a\nb", None, 1),
         ("a\nb slots=4", 4, 4),
         ("a slots=8\nb slots=4", None, "have other numbers of slots (--devices 4 takes so many)"),
+        ("a\nb slots=1", 2, ":2 T010 b has 1 slot, --devices says 2"),
         ("a slots=8\nb slots=4", 6, ":2 T010 b has 4 slots, --devices says 6"),
     ],
 )
