@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from archspec.shell_words import quote_word
 from densenet_cli.options import console, place_typed
 from densenet_cli.this_machine import show_nodes, start_alone
 
@@ -36,7 +36,7 @@ def show_plan(plan: Any, out: Path | None, node: Any = None) -> None:
     console.out(write_shell_line(launch_command(path, plan.settings)))
     needs = (
         "Nothing was started or written. "
-        f"The line above needs the run directory {shlex.quote(str(path))}, which only a real start "
+        f"The line above needs the run directory {quote_word(str(path))}, which only a real start "
         f"makes:\n{start_alone(plan.settings.devices)}\n"
         "makes it, runs the line, and watches its processes."
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address
 from pathlib import Path
 
-from archspec.errors import Diagnostic, TrainingError
+from archspec.errors import Diagnostic, TrainingError, format_count
 
 MOST_BYTES = 1 << 16
 HERE = {"localhost", "127.0.0.1", "::1"}
@@ -16,6 +16,8 @@ IGNORED = {"max_slots", "max-slots"}
 _NAME = re.compile(r"\w[\w.-]*")
 _HOST = re.compile(r"(?P<user>\w[\w.-]*@)?(?P<open>\[)?(?P<address>[\w.:%-]+)(?(open)\])")
 _SLOTS = re.compile(r"[1-9][0-9]{0,3}")
+_WITH_NUMBER = re.compile(r"[^:\[\]]+:[0-9]+")
+_NUMBERS = "processes are slots=N, and a port of ssh stands in ~/.ssh/config"
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,8 @@ class Host:
         if address.lower().rstrip(".") in HERE:
             return "localhost"
         if _is_ipv6(address):
-            return str(IPv6Address(address)).lower()
+            found = IPv6Address(address)
+            return str(found.ipv4_mapped or found).lower()
         return address.lower().rstrip(".")
 
 
@@ -60,7 +63,8 @@ def read_hosts(file: Path) -> list[Host]:
         if words:
             hosts.append(Host(number, _read_name(words[0]), _read_slots(words[1:])))
             rules = _check_line(hosts, words)
-            faults += [Diagnostic("T010", rule, f"{file}:{number}") for rule in rules]
+            hint = _NUMBERS if _WITH_NUMBER.fullmatch(words[0]) else ""
+            faults += [Diagnostic("T010", rule, f"{file}:{number}", hint) for rule in rules]
     if not hosts:
         faults.append(Diagnostic("T010", "names no host", str(file)))
     if faults:
@@ -73,7 +77,7 @@ def _read_text(file: Path) -> str:
         with file.open("rb") as opened:
             data = opened.read(MOST_BYTES + 1)
         if len(data) <= MOST_BYTES:
-            return data.decode()
+            return data.decode("utf-8-sig")  # some editors begin a file with a mark
         rule = f"is larger than {MOST_BYTES:,} bytes"
     except OSError as error:
         rule = f"cannot be read: {error.strerror}"
@@ -93,7 +97,7 @@ def choose_devices(file: Path, hosts: Sequence[Host], typed: int | None) -> int:
     faults = []
     for host in hosts:
         if host.slots is not None and host.slots < devices:
-            rule = f"{host.name} has {host.slots} slots, --devices says {devices}"
+            rule = f"{host.name} has {format_count(host.slots, 'slot')}, --devices says {devices}"
             faults.append(Diagnostic("T010", rule, f"{file}:{host.line}"))
     if typed is None and len(known) > 1:
         rule = "all nodes have as many processes, and these hosts have other numbers of slots"

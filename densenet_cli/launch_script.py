@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from archspec.errors import ArchspecError
+from archspec.shell_words import join_words
 from archspec.spec.reading.document import shorten_value
 from densenet_cli.flags import Command, list_flags, list_names
 from densenet_cli.options import console, save
@@ -28,7 +28,7 @@ RULES_OF_SLURM = {
     "partition": (r"[\w.@+,-]+", "a name, or several with commas"),
     "account": WORD,
     "time": (
-        r"\d+|\d+:[0-5]\d(:[0-5]\d)?|\d+-(1?\d|2[0-3])(:[0-5]\d){0,2}",
+        r"\d{1,9}|\d{1,9}:[0-5]\d(:[0-5]\d)?|\d{1,6}-(0?\d|1\d|2[0-3])(:[0-5]\d){0,2}",
         "90 (minutes), 24:00:00 or 2-12:00:00 (days)",
     ),
     "memory": (r"[1-9]\d*[KMGT]?", "64G"),
@@ -124,7 +124,7 @@ def launch_script(
     _make_folder(output)
     save(output, text, replace=False)
     submit = ["sbatch"] if slurm else ["kubectl", "create", "-f"]
-    console.out(f"wrote {output}\nNext: {shlex.join([*submit, str(output)])}")
+    console.out(f"wrote {output}\nNext: {join_words([*submit, str(output)])}")
 
 
 def _refuse_idle_options(given: Mapping[str, Any]) -> None:
@@ -154,6 +154,23 @@ def _check_values(given: Mapping[str, Any]) -> None:
         if value is not None and not re.fullmatch(pattern, value, re.ASCII):
             rule = f"{shorten_value(value)} is not what {scheduler} takes: {takes}"
             raise typer.BadParameter(rule, param_hint=f"--{option}")
+    if given["time"] is not None:
+        _check_time(given["time"])
+
+
+def _check_time(time: str) -> None:
+    """Refuse a limit that leaves no time to train: such a job would be saved and go back into the
+    queue for ever, or, of none, wait there for ever.
+    """
+    from archspec.train.cluster.slurm import LEAST_MINUTES, read_minutes
+
+    minutes, rule = read_minutes(time), ""
+    if minutes == 0:
+        rule = "is no limit to Slurm, and a job without one may wait for ever: leave it out"
+    elif minutes < LEAST_MINUTES:
+        rule = f"leaves no time to train, as runs are saved before: say {LEAST_MINUTES} or more"
+    if rule:
+        raise typer.BadParameter(f"{time} {rule}", param_hint="--time")
 
 
 def _write_for_slurm(given: Mapping[str, Any], said: Mapping[str, Any]) -> str:
@@ -173,11 +190,19 @@ def _write_for_kubernetes(given: Mapping[str, Any], said: Mapping[str, Any]) -> 
     on_ascend = said["device_target"] == "Ascend"
     job = _make_job(given, said, name, given["resource"] or (ASCEND if on_ascend else None))
     claim, _, folder = given["claim"].partition(":")
+    _refuse_root(given["claim"], folder)
     place = Place(given["image"], claim, folder or FOLDER, given["namespace"])
     _refuse_outside(said, place.folder)
     if given["volcano"]:
         return write_volcano_job(job, place, given["partition"])
     return write_indexed_job(job, place)
+
+
+def _refuse_root(claim: str, folder: str) -> None:
+    """A volume in the place of the image's own files would leave a pod without programs."""
+    if folder and (".." in folder.split("/") or not folder.strip("/.")):
+        rule = f"{claim} would hide the image's own files: say a folder, such as NAME:{FOLDER}"
+        raise typer.BadParameter(rule, param_hint="--claim")
 
 
 def _refuse_outside(said: Mapping[str, Any], folder: str) -> None:

@@ -8,7 +8,6 @@ nothing to do and end at once, which mpirun takes for well done.
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 import sys
 import threading
@@ -20,7 +19,9 @@ from typing import Any, NoReturn
 import typer
 
 from archspec.errors import TrainingError
+from archspec.shell_words import join_words
 from archspec.signals import take_signals
+from densenet_cli.device_ids import refuse_number
 
 WORLD = "OMPI_COMM_WORLD_"
 OWN_VARIABLES = ("OMPI_", "PMIX_", "ORTE_", "PRTE_")
@@ -59,7 +60,7 @@ def _refuse(rank: int, rule: str, instead: Sequence[str]) -> NoReturn:
     """Say in the first process of all what to type instead; the others end without a word."""
     if rank > 0:
         raise SystemExit(0)
-    raise TrainingError.one("T010", f"mpirun has started {rule}", "", shlex.join(instead))
+    raise TrainingError.one("T010", f"mpirun has started {rule}", "", join_words(instead))
 
 
 def leave_mpirun(told_to_end: bytes) -> dict[str, int]:
@@ -150,9 +151,17 @@ def refuse_unlike_mpirun(context: typer.Context) -> None:
     if started and context.params.get("hostfile") is not None:
         rule = "mpirun has started the processes, and on which machines: leave it out"
         raise typer.BadParameter(rule, param_hint="--hostfile")
+    _refuse_named(context.params.get("device_ids"), started.get("devices"))
     for name, value in started.items():
         said = context.params.get(name, value)
         if said != value:
             flag = f"--{name.replace('_', '-')}"
             rule = f"mpirun has started this as {flag} {value}, not {said}: leave it out"
             raise typer.BadParameter(rule, param_hint=flag)
+
+
+def _refuse_named(device_ids: str | None, processes: int | None) -> None:
+    named = 0 if device_ids is None else device_ids.count(",") + 1
+    if device_ids is not None and processes is not None and named != processes:
+        started = "1 process" if processes == 1 else f"{processes:,} processes"
+        refuse_number(device_ids, named, f"mpirun has started {started} here: say as many to both")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from densenet_cli.device_ids import count_device_ids
+from densenet_cli.device_ids import count_device_ids, refuse_number
 from densenet_cli.faults import choose_policy
 from densenet_cli.options import console, place_typed, quiet_screen
 from densenet_cli.profile import refuse_to_profile_several
@@ -61,8 +61,7 @@ def choose_devices_of_run(path: Path, device_ids: str | None, devices: int | Non
         return settings.devices if devices is None else devices
     found = count_device_ids(device_ids, devices or 1, settings.device_target)
     if found != (devices or found):
-        rule = f"{device_ids} are {found} devices, --devices says {devices}"
-        raise typer.BadParameter(rule, param_hint="--device-ids")
+        refuse_number(device_ids, found, f"--devices says {devices}")
     return found
 
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from archspec.errors import ArchspecError, EnvironmentFault, format_count
+from archspec.shell_words import quote_word
 from archspec.signals import raise_for_signal, take_signals
 from densenet_cli.options import console, quiet_screen
 from densenet_cli.profile import show_profile
+from densenet_cli.ssh import tell_begin
 from densenet_cli.this_machine import place_of
 
 if TYPE_CHECKING:
     from archspec.train.distributed.nodes import Node
     from archspec.train.faults.restarts import FaultPolicy
     from archspec.train.launch import Outcome
+    from archspec.train.monitoring.progress import Event
 
 NO_CURE = {"T006", "T016", "T017", "T018"}
 """Faults that a run, whose spec and recipe are fixed, meets again when it goes on,
@@ -49,17 +51,22 @@ def train_on_screen(
     from archspec.train.monitoring.display import Display
     from archspec.train.monitoring.operator_times import OperatorTimes
 
-    path = shlex.quote(str(run.path))
+    path = quote_word(str(run.path))
     resume = f"densenet train --resume {path}{place_of(node)}"
     take_signals(raise_for_signal)
     try:
         with quiet_screen(run.log) as screen, Display(screen, run.log) as display:
             times = OperatorTimes(lambda found: show_profile(found, run.path, screen))
             looking_on = [times] if profile else []
+
+            def show(event: Event) -> None:
+                tell_begin(screen.out)
+                display.show(event)
+
             try:
                 outcome = fit(
                     run,
-                    show=display.show,
+                    show=show,
                     splits=splits,
                     callbacks=looking_on,
                     faults=faults,

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ from typing import IO
 import typer
 
 from archspec.errors import EnvironmentFault, make_printable
+from archspec.shell_words import join_words
 from archspec.signals import collect_signals
 from densenet_cli.hosts import Host
 from densenet_cli.options import console
@@ -31,6 +32,8 @@ from densenet_cli.ssh_faults import find_fault
 
 STARTS = "densenet starts"
 """What a host's shell says where the set-up has let it come so far."""
+BEGINS = "densenet begins"
+"""What a node says where it has become a part of the run, whose other nodes learn of its end."""
 TIED = "DENSENET_UNTIL_STDIN_ENDS"
 """Set for a process that ends with its standard input."""
 GO_ON = "DENSENET_GO_ON_WITH"
@@ -39,19 +42,30 @@ _SETTINGS = ("BatchMode=yes", "ConnectTimeout=20", "ServerAliveInterval=15")
 SSH = ["ssh", "-T", *(word for setting in _SETTINGS for word in ("-o", setting))]
 """No questions, whose answers nobody could type; a machine that is gone is missed in 45 s."""
 SECONDS_TO_FOLLOW = 20.0
-"""That nodes have to end by themselves where one has failed; one may still wait to be joined."""
+"""That nodes have to end by themselves where one has failed, with words that name the right one."""
+SECONDS_TO_TELL = 5.0
+"""The same where not all have begun: nothing is trained, and one may still wait to be joined."""
 SECONDS_TO_END = 60.0
 """From the end of their input on: saving may take 25 s, and machines may be slow."""
 SECONDS_AT_ONCE = 15.0
 """The same where nobody wants to wait for what they save."""
 LINES_KEPT = 30
 """Of what a host writes as errors: by them it is told why nothing ran there."""
+_untold: list[str] = []
+"""What this process has yet to say, where `run_on_hosts` has started it."""
 
 
 def tie_to_input() -> None:
     """Where `run_on_hosts` has started this process, end it with its standard input."""
     if os.environ.pop(TIED, "") == "1":
+        _untold.append(BEGINS)
         threading.Thread(target=_follow_input, daemon=True).start()
+
+
+def tell_begin(say: Callable[[str], object]) -> None:
+    """Tell `run_on_hosts`, where it has started this process, that it has begun; once."""
+    while _untold:
+        say(_untold.pop())
 
 
 def _follow_input() -> None:
@@ -70,9 +84,13 @@ class _Remote:
     """The last lines that it wrote as such."""
     has_started: bool = False
     """Its shell has come to the command."""
+    has_begun: bool = False
+    """It is a part of the run."""
 
     def interrupt(self) -> None:
-        """Hand Ctrl-C on."""
+        """Hand Ctrl-C on; where nothing has started, the connection is all there is to end."""
+        if not self.has_started:
+            self.process.terminate()
         with suppress(OSError, ValueError):
             assert self.process.stdin is not None
             os.write(self.process.stdin.fileno(), b"\n")
@@ -130,7 +148,7 @@ def write_ssh(host: Host, command: Sequence[str], setup: str, go_on: Sequence[st
     before, start = f"eval {shlex.quote(setup)}", [program]
     if not setup:
         before, start = shlex.join(["cd", str(Path.cwd())]), [sys.executable, "-m", "densenet_cli"]
-    told = ["env", f"{TIED}=1", f"{GO_ON}={shlex.join(go_on)}"]
+    told = ["env", f"{TIED}=1", f"{GO_ON}={join_words(go_on)}"]
     before += f" && echo {shlex.quote(STARTS)} >&2"
     return [*SSH, host.name, f"{before} && exec {shlex.join([*told, *start, *words])}"]
 
@@ -166,6 +184,8 @@ def _copy(remote: _Remote, stream: IO[bytes], is_error: bool) -> None:
         text = make_printable(line.decode(errors="replace").rstrip("\r\n"))
         if is_error and text == STARTS:
             remote.has_started = True
+        elif text == BEGINS:
+            remote.has_begun = True
         elif is_error:
             remote.errors.append(text)
             typer.echo(f"{remote.host.name}: {text}", err=True)
@@ -185,7 +205,9 @@ def _wait(remotes: Sequence[_Remote], received: Sequence[int]) -> int:
         codes = [remote.process.poll() for remote in remotes]
         ended = [code for code in codes if code]
         if ended and not failed:
-            failed, deadline = ended[0], time.monotonic() + SECONDS_TO_FOLLOW
+            is_whole = all(remote.has_begun for remote in remotes)
+            patience = SECONDS_TO_FOLLOW if is_whole else SECONDS_TO_TELL
+            failed, deadline = ended[0], time.monotonic() + patience
         for remote in remotes if len(received) > handed else ():
             remote.close() if handed else remote.interrupt()
         if len(received) > handed:

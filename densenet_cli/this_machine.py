@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from archspec.errors import make_printable
+from archspec.shell_words import join_words, quote_word
 from archspec.signals import raise_for_signal, take_signals
 from densenet_cli.faults import choose_policy
 from densenet_cli.options import console
-from densenet_cli.ssh import GO_ON, run_on_hosts, write_ssh
+from densenet_cli.ssh import GO_ON, run_on_hosts, tell_begin, write_ssh
 
 if TYPE_CHECKING:
     from archspec.train.distributed.nodes import Node
@@ -170,7 +170,7 @@ def _list_words_to_go_on(given: Mapping[str, Any]) -> list[str]:
 
 def _show_on_hosts(hosts: Sequence[Host], commands: Sequence[Sequence[str]]) -> None:
     for host, command in zip(hosts, commands, strict=True):
-        console.out(f"# on {host.name}:\n{shlex.join(command)}")
+        console.out(f"# on {host.name}:\n{join_words(command)}")
 
 
 def _command_on(first: Node | None, rank: int, more: Sequence[str]) -> list[str]:
@@ -220,7 +220,7 @@ def place_of(node: Node | None) -> str:
     if together is not None:
         return f" {together}"
     words = [*([] if node is None else _list_words(node)), *_list_kept(sys.argv[1:])]
-    return f" {shlex.join(words)}" if words else ""
+    return f" {join_words(words)}" if words else ""
 
 
 def _list_words(node: Node) -> list[str]:
@@ -238,7 +238,7 @@ def command_of(node: Node, more: Sequence[str] = ()) -> list[str]:
 def start_alone(devices: int) -> str:
     """Return this command's line, for a shell, as it starts the run on this machine alone."""
     words = ["densenet", *_list_others(sys.argv[1:]), *_say_devices(devices)]
-    return make_printable(shlex.join(words))
+    return join_words(words)
 
 
 def _say_devices(devices: int) -> list[str]:
@@ -277,7 +277,7 @@ def show_nodes(node: Node, path: Path, settings: Any) -> None:
     for rank in range(node.nodes):
         other = replace(node, rank=rank)
         console.out(f"# {other.name}, {settings.devices} of {settings.world} processes:")
-        console.out(shlex.join(command_of(other, more)))
+        console.out(join_words(command_of(other, more)))
         console.out("# which starts, once node 0 has the run directory ready:")
         console.out(f"# {write_shell_line(launch_command(path, settings, other))}")
 
@@ -294,9 +294,16 @@ def join_on_screen(node: Node, path: Path | None, devices: int | None, hang_afte
     assert path is not None  # see `read_node`
     take_signals(raise_for_signal)
     try:
-        run = join(path, node, devices=devices, hang_after=hang_after, say=console.out)
+        run = join(
+            path,
+            node,
+            devices=devices,
+            hang_after=hang_after,
+            say=console.out,
+            begin=partial(tell_begin, console.out),
+        )
     except (KeyboardInterrupt, SystemExit) as stop:  # see `signals.exception_of`
-        resume = f"densenet train --resume {shlex.quote(str(path))}{place_of(node)}"
+        resume = f"densenet train --resume {quote_word(str(path))}{place_of(node)}"
         hint = "" if GO_ON in os.environ else f" Go on, on all nodes, with: {resume}"
         console.out(f"\nInterrupted.{hint}")  # where one command runs all, node 0 says how
         raise typer.Exit(int(stop.code or 0) if isinstance(stop, SystemExit) else 130) from None

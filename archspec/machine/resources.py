@@ -60,8 +60,7 @@ def _examine_mindspore() -> Finding:
 
 def examine_resources(folder: Path) -> Iterator[Finding]:
     """Yield processors, memory, shared memory, file limit, and room where runs are written."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    yield Finding("processors", "ok", f"{cores}")
+    yield Finding("processors", "ok", f"{count_cores()}")
     memory = psutil.virtual_memory()
     shown = f"{memory.available / GIGABYTE:.1f} of {memory.total / GIGABYTE:.1f} GB are free"
     is_little = memory.available < LEAST_MEMORY
@@ -82,6 +81,13 @@ def examine_resources(folder: Path) -> Iterator[Finding]:
     cure = "a run of densenet121 keeps 0.3 GB of checkpoints" if is_little else ""
     shown = f"{free / GIGABYTE:.1f} GB free in {folder.resolve()}"
     yield Finding("disk", "warning" if is_little else "ok", shown, cure)
+
+
+def count_cores() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def examine_convolutions() -> Finding:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from archspec.errors import ArchspecError, TrainingError
-from archspec.machine.ascend import require_devices
+from archspec.machine.processes import require_processes
 from archspec.runtime import prepare
 from archspec.train.distributed.msrun import launch_environment
 from archspec.train.distributed.node_reports import NodeReports, watch_together
@@ -25,7 +25,13 @@ LEAST_VISIBLE_SECONDS = 5.0
 
 
 def join(
-    path: Path, node: Node, *, devices: int | None, hang_after: float, say: Callable[[str], None]
+    path: Path,
+    node: Node,
+    *,
+    devices: int | None,
+    hang_after: float,
+    say: Callable[[str], None],
+    begin: Callable[[], None] = lambda: None,
 ) -> Run:
     """Train this machine's part of a run that node 0 has made, or goes on with.
 
@@ -34,6 +40,7 @@ def join(
         devices: the processes of each node, as this command has them; None takes the run's.
         hang_after: seconds of standing still after which one of them hangs; 0: never.
         say: is called with lines for the screen.
+        begin: is called once this node is a part of the run, so that all others learn of its end.
 
     Raises:
         TrainingError: T022, node 0 cannot be found or is of another run, or a node is lost; T023,
@@ -54,6 +61,7 @@ def join(
         reports.refuse(error)
         raise
     reports.join()
+    begin()
     command = launch_command(run.path, run.settings, node)
     logs = run.workers / f"node_{node.rank}"
     say(f"starting {run.settings.devices} of {run.settings.world} processes, with logs in {logs}")
@@ -85,5 +93,4 @@ def _check_fits(run: Run, node: Node, devices: int | None) -> None:
     if devices is not None and devices != run.settings.devices:
         rule = f"the run has {run.settings.devices} devices on each node, --devices says {devices}"
         raise TrainingError.one("T010", rule, str(run.path), "the same words on all nodes")
-    if run.settings.device_target == "Ascend":
-        require_devices(run.settings.devices)
+    require_processes(run.settings.devices, run.settings.device_target)

@@ -15,7 +15,7 @@ from archspec.graph.build import build_graph
 from archspec.graph.digest import structure_digest
 from archspec.graph.ir import Graph
 from archspec.graph.parts import list_parts
-from archspec.machine.ascend import require_devices
+from archspec.machine.processes import require_processes
 from archspec.mindspore_versions import list_versions
 from archspec.operators.table import OPERATORS
 from archspec.runtime import (
@@ -308,11 +308,10 @@ def create(plan: Plan, path: Path | None, *, certify: bool = False) -> Run:
 
     Raises:
         TrainingError: T001, T002; nothing is left behind.
-        EnvironmentFault: E004, there are fewer Ascend devices here; E001, there is no MindSpore.
+        EnvironmentFault: E004, there are fewer devices here; E001, there is no MindSpore.
         ArchspecError: W002, the initial weights cannot be written; see `certify_built`.
     """
-    if plan.settings.device_target == "Ascend":
-        require_devices(plan.settings.devices)
+    require_processes(plan.settings.devices, plan.settings.device_target)
     path, graph = path or name_default_path(plan.spec), build_graph(plan.spec)
     check_is_free(path)  # before a certificate is made, which may take minutes
     network = write_module(graph)

@@ -25,6 +25,29 @@ def test_named_devices_are_all_that_mindspore_sees(monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("named", "words"),
+    [
+        ("", "say some, 0,2,5"),
+        ("0,", "0, is no list such as 0,2,5"),
+        ("0-3", "0-3 is no list"),
+        ("1,-2", "1,-2 is no list"),
+        ("9" * 5000, "9... is no list"),
+        ("0\n1", r"0\n1' is no list"),
+        ("1, 01", "1, 01 names a device twice"),
+        ("4", "4 names 1 device, --devices says 3"),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_what_is_no_list_of_so_many_devices_is_refused(named, words, monkeypatch):
+    """Nothing is hidden from MindSpore then."""
+    monkeypatch.delenv("ASCEND_RT_VISIBLE_DEVICES", raising=False)
+    with pytest.raises(typer.BadParameter) as caught:
+        count_device_ids(named, 3, "Ascend")
+    assert words in str(caught.value)
+    assert "ASCEND_RT_VISIBLE_DEVICES" not in os.environ
+
+
+@pytest.mark.parametrize(
     ("given", "words"),
     [
         ((*VALIDATE, "--device-ids", "0,2"), "goes with --device-target Ascend"),

@@ -207,6 +207,13 @@ def test_files_without_permission_are_named(folder):
             ("--devices", 8),
             ("T007 batch_size (=2) must be at most the 1 training image of a device",),
         ),
+        (
+            ("--devices", 100_000),
+            (
+                "T010 100,000 devices cannot share the 8 training images of ",
+                "data/train (fewer --devices: ",
+            ),
+        ),
         (("--num-classes", 1), ("T005 num_classes (=1) must be at least the 2 of the data",)),
         (("--epochs", 0, "--lr", -1), ("S004 epochs (=0)", "S004 schedule.learning_rate (=-1")),
         (("--image-size", 0), ("S004 input.height (=0)", "S004 input.width (=0)")),

@@ -1,6 +1,7 @@
 """Files of hosts, as OpenMPI and DeepSpeed have them, and what is wrong in one."""
 
 import shlex
+import subprocess
 
 import pytest
 from conftest import TINY, densenet, passed
@@ -58,6 +59,7 @@ def test_an_ipv6_address_stands_with_or_without_brackets(written):
         ("A\nb\na slots=8", ":3", "a stands in line 1 too"),
         ("node.Cluster\nme@NODE.cluster.", ":2", "me@NODE.cluster. stands in line 1 too"),
         ("fd00::a\nFD00:0:0::000A", ":2", "FD00:0:0::000A stands in line 1 too"),
+        ("10.0.0.5\n::FFFF:10.0.0.5", ":2", "::FFFF:10.0.0.5 stands in line 1 too"),
         ("localhost\n127.0.0.1", ":2", "127.0.0.1 stands in line 1 too"),
         ("me@::1\nb\nLocalHost", ":3", "LocalHost stands in line 1 too"),
         ("a slots=2 slots=1", ":1", "a has slots= twice"),
@@ -78,6 +80,21 @@ def test_what_is_wrong_is_told_with_its_line(text, line, words, written):
     assert words in fault.message
 
 
+def test_a_mark_that_an_editor_puts_before_all_is_no_part_of_a_name(written):
+    """As some write UTF-8 on Windows."""
+    assert [host.name for host in read_hosts(written(b"\xef\xbb\xbfa slots=2\r\nb"))] == ["a", "b"]
+
+
+@pytest.mark.parametrize("text", ["a:2", "me@10.0.0.5:22 slots=2"])
+def test_a_number_behind_a_name_is_told_where_it_belongs(text, written):
+    """MPICH's way to count processes, and ssh's port."""
+    with pytest.raises(TrainingError) as caught:
+        read_hosts(written(text))
+    (fault,) = caught.value.diagnostics
+    assert fault.message == f"{text.split()[0]} is no name of a host"
+    assert "slots=N, and a port of ssh stands in ~/.ssh/config" in fault.hint
+
+
 def test_a_file_that_is_none_is_told(tmp_path):
     for path, words in ((tmp_path, "Is a directory"), (tmp_path / "x", "No such file")):
         with pytest.raises(TrainingError, match=f"T010 cannot be read: {words}"):
@@ -92,6 +109,7 @@ def test_a_file_that_is_none_is_told(tmp_path):
         ("a\nb", None, 1),
         ("a\nb slots=4", 4, 4),
         ("a slots=8\nb slots=4", None, "have other numbers of slots (--devices 4 takes so many)"),
+        ("a\nb slots=1", 2, ":2 T010 b has 1 slot, --devices says 2"),
         ("a slots=8\nb slots=4", 6, ":2 T010 b has 4 slots, --devices says 6"),
     ],
 )
@@ -116,6 +134,32 @@ def test_a_dry_run_of_one_host_prints_its_line(written, tmp_path):
     line = "densenet train --set 'block_config=[1, 1]' --set growth_rate=4 -o run --devices 1"
     assert shown[:2] == ["# on alone:", line]
     assert shown[-1] == "Nothing was started or written."
+
+
+def test_each_command_is_one_line_that_can_be_copied(no_mindspore, written, tmp_path):
+    """Whatever stands in its words; what a host's own shell reads is quoted once more."""
+    written("a\nb\n")
+    words = ("train", "-o", "a\nrun", "--hostfile", "hosts")
+    shown = passed(densenet(*words, cwd=tmp_path, env=no_mindspore)).splitlines()
+    placed = "--devices 1 --nodes 2 --node-rank {} --master a:8118"
+    lines = [rf"densenet train -o $'a\nrun' {placed.format(rank)}" for rank in (0, 1)]
+    assert shown == ["# on a:", lines[0], "# on b:", lines[1]]
+    by_ssh = ("--ssh", "--ssh-setup", "cd 'x\ty'\n", "--dry-run")
+    done = densenet(*words, *by_ssh, cwd=tmp_path, env=no_mindspore)
+    remote = [line for line in done.stdout.splitlines() if line[:4] == "ssh "]
+    assert len(remote) == 2
+    read = subprocess.run(
+        ["bash", "-c", f"ssh() {{ printf '%s\\0' \"$@\"; }}; {remote[1]}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split("\0")
+    assert read[-3] == "b"
+    line = shlex.split(read[-2])
+    assert line[:2] == ["eval", "cd 'x\ty'\n"]
+    assert line[line.index("-o") + 1] == "a\nrun"
+    go_on = r"DENSENET_GO_ON_WITH=--hostfile hosts --ssh --ssh-setup $'cd \'x\ty\'\n'"
+    assert go_on in line
 
 
 @pytest.mark.slow

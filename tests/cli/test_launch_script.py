@@ -17,6 +17,10 @@ REFUSED = {
     "a queue without one": (("--kubernetes", *IN_CLUSTER, "--partition", "a"), "nothing to Kub"),
     "devices without cores": (("--slurm", "--resource", "npu"), "say how many cores"),
     "another time": (("--slurm", "--time", "1h"), "24:00:00"),
+    "no limit": (("--slurm", "--time", "0"), "0 is no limit to Slurm"),
+    "no limit, as a clock has it": (("--slurm", "--time", "0-00:00"), "is no limit to Slurm"),
+    "no time to train": (("--slurm", "--time", "00:02:59"), "no time to train"),
+    "an endless number": (("--slurm", "--time", "9" * 5000), "90 (minutes)"),
     "minutes beyond an hour": (("--slurm", "--time", "25:99:00"), "24:00:00"),
     "a run outside the claim": (
         ("--kubernetes", *IN_CLUSTER, "--", "-o", "/elsewhere/run"),
@@ -26,6 +30,8 @@ REFUSED = {
         ("--volcano", *IN_CLUSTER, "--", "-o", "../run"),
         "outside the claim",
     ),
+    "a claim for all": (("--kubernetes", "--image", "a", "--claim", "a:/"), "image's own files"),
+    "a claim above": (("--volcano", "--image", "a", "--claim", "a:/w/../.."), "image's own files"),
     "Kubernetes' memory": (("--slurm", "--memory", "64Gi"), "64G"),
     "a line feed": (("--slurm", "--account", "a\n#SBATCH --uid=0"), "not what Slurm takes"),
     "a name in capitals": (("--volcano", *IN_CLUSTER, "--name", "My_Net"), "small letters"),
@@ -111,6 +117,12 @@ def test_manifests_stand_on_the_screen_with_what_was_said(form, kinds):
     assert [manifest["kind"] for manifest in manifests] == kinds
     assert manifests[-1]["metadata"] == {"name": "densenetbc100-k12"}
     assert 'limits: {huawei.com/Ascend910: "8"}' in done.stdout
+
+
+@pytest.mark.parametrize("time", ["3", "1-05:00:00", "0-0:03", "2-12"])
+def test_a_limit_stands_as_it_was_typed(time):
+    done = invoke("--slurm", "--time", time)
+    assert f"\n#SBATCH --time={time}\n" in done.stdout, done.output
 
 
 def test_what_no_run_keeps_is_said_by_each_start():

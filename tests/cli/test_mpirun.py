@@ -110,6 +110,23 @@ def test_other_numbers_than_mpiruns_are_refused_in_words():
         refuse_unlike_mpirun(context_of("--devices", 2, devices=4))
 
 
+@pytest.mark.parametrize(
+    ("named", "started", "words"),
+    [
+        ("0,1,2", 2, "0,1,2 names 3 devices, mpirun has started 2 processes here"),
+        ("5", 2, "5 names 1 device, mpirun has started 2 processes here"),
+        ("0,1", 1, "0,1 names 2 devices, mpirun has started 1 process here"),
+    ],
+)
+def test_named_devices_are_as_many_as_mpiruns_processes(named, started, words):
+    """Nobody has typed --devices there, so that no fault speaks of it."""
+    with pytest.raises(Exception, match=words) as caught:
+        refuse_unlike_mpirun(context_of("--device-ids", named, devices=started))
+    assert caught.value.param_hint == "--device-ids"
+    refuse_unlike_mpirun(context_of("--device-ids", named, devices=named.count(",") + 1))
+    refuse_unlike_mpirun(context_of("--device-ids", named))
+
+
 # ---- the real one
 
 # What is saved within its first epoch was saved because of a signal.

@@ -97,6 +97,35 @@ def test_one_command_trains_on_both_machines_and_shows_each(cluster):
     first, second = (machine.address for machine in cluster.machines)
     assert f"\n{first}: epoch 2/2  loss " in text
     assert f"\n{second}: node 1 of 2 is done. Run: " in text
+    assert "densenet begins" not in text  # what only the two ends tell each other
+    assert cluster.left() == []
+
+
+@pytest.mark.slow
+def test_what_is_wrong_on_node_0_is_told_and_the_node_that_waits_for_it_ends(cluster):
+    """Nothing was made."""
+    ((code, text, errors),) = finish(cluster.start(*NEW, "--lr", "-1"))
+    first, second = (machine.address for machine in cluster.machines)
+    assert code == 1
+    assert f"{first}: " in errors
+    assert "S004 schedule.learning_rate (=-1" in errors
+    assert f"{second}: node 1 of 2 waits for node 0 at {first}:8118" in text
+    assert f"{second}: Interrupted.\n" in text
+    assert not (cluster.folder / "run").exists()
+    assert cluster.left() == []
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_is_blamed_by_all_machines(cluster):
+    """Each has the time to say whose it was."""
+    process = cluster.start(*NEW, "--epochs", 1000)
+    wait_for(has_epochs(cluster.folder / "run", 1), process)
+    os.kill(cluster.machines[1].find_worker(), signal.SIGKILL)
+    ((code, _, errors),) = finish(process)
+    first, second = (machine.address for machine in cluster.machines)
+    assert code == 1
+    blamed = [line for line in errors.splitlines() if "rank 1 was ended by SIGKILL" in line]
+    assert {line.partition(": ")[0] for line in blamed} == {first, second}
     assert cluster.left() == []
 
 

@@ -1,14 +1,18 @@
 """Hosts to which ssh does not come, or where nothing starts: with OpenSSH's client and server."""
 
+import os
 import shutil
+import signal
 import socket
 import subprocess
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from archspec.errors import EnvironmentFault
+from densenet_cli import ssh
 from densenet_cli.hosts import Host
 from densenet_cli.ssh import SSH, run_on_hosts, write_ssh
 from densenet_cli.ssh_faults import find_fault
@@ -87,12 +91,14 @@ def wait_for_answer(port):
     pytest.fail("no server answers")
 
 
-def run(folder, *names, setup="true", command=("true",)):
-    """Run a command on hosts, by the configuration in a folder; what is told of each."""
+def run(folder, *names, setup="true", command=("true",), commands=None):
+    """Run a command on hosts, or each one's own, by the configuration in a folder; what is told of
+    each.
+    """
     hosts = [Host(line, name, None) for line, name in enumerate(names, start=1)]
     lines = []
-    for host in hosts:
-        words = write_ssh(host, command, setup, [])
+    for host, own in zip(hosts, commands or [command] * len(hosts), strict=True):
+        words = write_ssh(host, own, setup, [])
         lines.append([*SSH, "-F", str(folder / "client"), *words[len(SSH) :]])
     try:
         code = run_on_hosts(HOSTS, hosts, lines)
@@ -105,6 +111,47 @@ def test_hosts_where_all_goes_well_or_the_command_fails_have_no_fault(server):
     """What the command says itself stands on the screen; its code is handed on."""
     assert run(server, "a", "b") == 0
     assert run(server, "a", command=("sh", "-c", "exit 3")) == 3
+
+
+def test_an_interrupt_waits_for_no_host_that_does_not_answer(client, port, capfd):
+    """ssh itself would go on trying, and say so in the end."""
+    with socket.create_server(("127.0.0.1", port)) as silent:
+        threading.Thread(target=interrupt_when_asked, args=(silent,), daemon=True).start()
+        assert run(client, "a") == 128 + signal.SIGTERM
+    assert "timed out" not in "".join(capfd.readouterr())
+
+
+def interrupt_when_asked(silent):
+    with silent.accept()[0] as connection:
+        os.kill(os.getpid(), signal.SIGTERM)
+        while connection.recv(1000):  # until ssh has ended
+            pass
+
+
+BEGIN = f"echo '{ssh.BEGINS}'"
+FAIL = "exit 3"
+WAIT = "timeout {} cat; echo ended $?"
+"""For the end of its input, with 0 then, or so many seconds, with 124."""
+
+
+@pytest.mark.parametrize("first", [f"{BEGIN}; {FAIL}", FAIL], ids=["begun", "not begun"])
+def test_a_host_that_fails_before_all_have_begun_ends_the_others_soon(
+    first, server, monkeypatch, capsys
+):
+    """Nothing is trained, and nobody but who watches knows it; the code is that of the first."""
+    monkeypatch.setattr(ssh, "SECONDS_TO_TELL", 0.1)
+    commands = [["sh", "-c", script] for script in (first, WAIT.format(30))]
+    assert run(server, "a", "b", commands=commands) == 3
+    assert capsys.readouterr().out.splitlines() == ["b: ended 0"]
+
+
+def test_a_host_that_fails_in_the_middle_leaves_the_others_time(server, monkeypatch, capsys):
+    """They learn of it by themselves, and say which rank is to blame."""
+    monkeypatch.setattr(ssh, "SECONDS_TO_TELL", 0.0)
+    scripts = (f"{BEGIN}; sleep 0.5; {FAIL}", f"{BEGIN}; {WAIT.format(2)}")
+    commands = [["sh", "-c", script] for script in scripts]
+    assert run(server, "a", "b", commands=commands) == 3
+    assert capsys.readouterr().out.splitlines() == ["b: ended 124"]
 
 
 def test_each_host_that_ssh_does_not_come_to_is_named_with_a_cure(client):

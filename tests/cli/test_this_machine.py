@@ -257,6 +257,21 @@ def test_a_dry_run_prints_what_each_node_runs(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_dry_run_prints_lines_that_can_be_copied_whatever_the_run_is_called(tmp_path):
+    """A shell reads the run's name back from each of them, and from what stands in a comment."""
+    for more in ((), ("--nodes", 2, "--master=a:9000")):
+        told = ("--devices", 2, "-o", "a\nrun", *more, "--dry-run")
+        done = densenet("train", *TINY, *told, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        lines = (done.stdout + done.stderr).splitlines()
+        assert [line for line in lines if line[:4] in ("run", "run/", "run'")] == []
+        commands = [line for line in lines if "densenet train" in line or "msrun " in line]
+        assert len(commands) == (4 if more else 2)
+        for line in commands:
+            assert rf"{tmp_path}/a\nrun'" in line or r" -o $'a\nrun'" in line
+
+
+@pytest.mark.slow
 def test_a_dry_run_with_hosts_prints_the_lines_that_a_start_prints(tmp_path):
     """Slots are what no word of the command line says, and named devices are counted."""
     (tmp_path / "hosts").write_text("a slots=2\nb slots=2\n")

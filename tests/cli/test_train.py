@@ -126,7 +126,10 @@ def test_a_dry_run_prints_the_exact_command_of_a_server_and_leaves_nothing(no_mi
     ("given", "words"),
     [
         (("--device-ids", "0,1"), "goes with --device-target Ascend"),
-        (("--device-ids", "0,1", "--device-target", "Ascend", "--devices", 3), "0,1 are 2 devices"),
+        (
+            ("--device-ids", "0,1", "--device-target", "Ascend", "--devices", 3),
+            "0,1 names 2 devices, --devices says 3",
+        ),
         (("--device-ids", "0,0", "--device-target", "Ascend"), "names a device twice"),
         (("--device-ids", "0-3", "--device-target", "Ascend"), "no list such as 0,2,5"),
     ],

@@ -8,6 +8,24 @@ SECONDS_TO_SAVE = 60
 """From the signal to the end of the time: twice what `densenet train` takes at most."""
 SECONDS_TO_FOLLOW = 300
 """That machines have to end by themselves after the first one has."""
+LEAST_MINUTES = 3
+"""That a job may last: Slurm may send the signal up to a minute too early, and a run wants to get
+somewhere before."""
+
+
+def read_minutes(time: str) -> float:
+    """Return how many minutes a limit is, as sbatch reads its forms: `90`, `90:30` (minutes and
+    seconds), `24:00:00`, `2-12`, `2-12:30`, `2-12:30:00`.
+    """
+    days, _, clock = time.rpartition("-")
+    parts = [int(part) for part in clock.split(":")]
+    if days:
+        hours, minutes, seconds = [*parts, 0, 0][:3]
+    elif len(parts) == 3:
+        hours, minutes, seconds = parts
+    else:
+        hours, minutes, seconds = 0, *[*parts, 0][:2]
+    return int(days or 0) * 1440 + hours * 60 + minutes + seconds / 60
 
 
 def write_sbatch(

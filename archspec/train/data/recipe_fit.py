@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from archspec.errors import DataError, SpecError, TrainingError
+from archspec.errors import DataError, SpecError, TrainingError, format_count
+from archspec.machine.processes import suggest_fewer
 from archspec.train.data.sources.data_parts import Splits
 from archspec.train.evaluation.measures import CLASS_OF_EACH_PIXEL, FIGURES
 from archspec.train.recipe.recipe import Recipe
@@ -16,7 +17,8 @@ def check_recipe(recipe: Recipe, splits: Splits, *, classes: int, devices: int =
     Raises:
         SpecError: S006, figures and settings that such data do not have.
         DataError: D013, several labels an image and a loss that knows of one.
-        TrainingError: T007, a batch larger than a device's share of the images.
+        TrainingError: T007, a batch larger than a device's share of the images; T010, more devices
+            than images.
     """
     recipe.check_targets(per_pixel=splits.has_masks)
     recipe.check_classes(classes)
@@ -49,13 +51,19 @@ def _check_figure(recipe: Recipe, splits: Splits) -> None:
 
 
 def _check_batch(recipe: Recipe, splits: Splits, devices: int) -> None:
-    """Raise TrainingError (T007) for a batch larger than a device's share of the images."""
-    share = len(splits.train) // devices
+    """Raise TrainingError for a batch larger than a device's share of the images (T007), or no
+    share at all (T010).
+    """
+    images = len(splits.train)
+    share = images // devices
+    if not share and images:
+        rule = f"{devices:,} devices cannot share the {format_count(images, 'training image')}"
+        raise TrainingError.one("T010", f"{rule} of {splits.train.name}", "", suggest_fewer())
     if recipe.batch_size * recipe.accumulate > share and recipe.accumulate > 1:
-        images = f"{recipe.accumulate} batches of {recipe.batch_size} images"
+        batches = f"{recipe.accumulate} batches of {recipe.batch_size} images"
         raise TrainingError.one(
             "T007",
-            f"accumulate (={recipe.accumulate}) must leave an update: {images} are more than "
+            f"accumulate (={recipe.accumulate}) must leave an update: {batches} are more than "
             f"the {share} of a device in {splits.train.name}",
             recipe.place(("accumulate",)),
         )

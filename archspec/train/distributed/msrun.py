@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import sys
 import sysconfig
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from archspec.errors import Diagnostic, TrainingError
 from archspec.machine.ascend import VISIBLE_DEVICES
+from archspec.shell_words import join_words, quote_word
 from archspec.train.distributed.nodes import PORTS, Node
 
 
@@ -80,10 +80,10 @@ def write_shell_line(command: Sequence[str]) -> str:
     own_path = os.pathsep.join([*folders, os.environ.get("PATH", "")])
     settings = []
     if any(shutil.which(name) != shutil.which(name, path=own_path) for name in names):
-        settings.append(f'PATH={shlex.quote(os.pathsep.join(folders))}:"$PATH"')
+        settings.append(f'PATH={quote_word(os.pathsep.join(folders))}:"$PATH"')
     if os.environ.get(VISIBLE_DEVICES):
-        settings.append(f"{VISIBLE_DEVICES}={shlex.quote(os.environ[VISIBLE_DEVICES])}")
-    return " ".join([*(["env", *settings] if settings else []), shlex.join(command)])
+        settings.append(f"{VISIBLE_DEVICES}={quote_word(os.environ[VISIBLE_DEVICES])}")
+    return " ".join([*(["env", *settings] if settings else []), join_words(command)])
 
 
 def _own_folders() -> list[str]:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, cast
 import psutil
 
 from archspec.errors import ArchspecError, EnvironmentFault
+from archspec.machine.ascend import require_devices
 from archspec.signals import be_killed_with_parent
 from archspec.train.distributed import pulse
 from archspec.train.distributed.ascend_switches import set_switches
@@ -114,6 +115,8 @@ def choose_device(device_target: str) -> None:
             return
         reason = f"MindSpore has begun to compute on {current} in this process"
         cure = "choose it before anything is computed, or in another process"
+    elif device_target == "Ascend":
+        require_devices(1)  # where there is none, MindSpore says only what it does not support
     raise EnvironmentFault.one(
         "E004", f"device_target (={device_target!r}) cannot be used: {reason}", hint=cure
     )

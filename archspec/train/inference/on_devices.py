@@ -13,7 +13,7 @@ from typing import Any
 
 from archspec.errors import TrainingError
 from archspec.files import to_yaml
-from archspec.machine.ascend import require_devices
+from archspec.machine.processes import require_processes
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
 from archspec.train.distributed.msrun import launch_environment, msrun_command
@@ -60,11 +60,10 @@ def examine_on_devices(
 
     Raises:
         ArchspecError: what a worker raised; T010..T013, T024 and E003 as `supervise` does.
-        EnvironmentFault: E004, there are fewer Ascend devices here.
+        EnvironmentFault: E004, there are fewer devices here.
     """
     target = trained.device_target or "CPU"
-    if target == "Ascend":
-        require_devices(devices)
+    require_processes(devices, target)
     prepare()
     folder = Path(tempfile.mkdtemp(prefix="densenet-validate-"))
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from archspec.errors import format_count
+from archspec.errors import format_count, make_printable
 from archspec.train.data.sources.data_parts import Splits
 from archspec.train.planning import Plan
 from archspec.train.recipe.recipe import Recipe
@@ -30,7 +30,7 @@ def describe_plan(plan: Plan, path: Path) -> list[str]:
         *plan.splits.notes,
         f"steps: {steps:,} an epoch, {steps * recipe.epochs:,} in all",
         _describe_rates(run_rates(recipe, steps), recipe.epochs),
-        f"run directory {path}",
+        f"run directory {make_printable(str(path))}",
     ]
 
 
@@ -55,7 +55,7 @@ def describe_resumption(run: Run, splits: Splits, recipe: Recipe, devices: int) 
         f"{run.spec.name}: {format_classes(run.spec.head.num_classes)}, "
         f"images {size.height} x {size.width}",
         _describe_data(splits),
-        f"run directory {run.path}",
+        f"run directory {make_printable(str(run.path))}",
         *_describe_checkpoint(run, newest),
         f"done: {position.epoch} of {format_count(recipe.epochs, 'epoch')}"
         f" and {position.batches:,} of {steps:,} steps of the next; {left:,} steps are left",

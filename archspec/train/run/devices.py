@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NoReturn
 
 from archspec.errors import Place, TrainingError, format_count
-from archspec.machine.ascend import require_devices
+from archspec.machine.processes import require_processes
 from archspec.spec.override import Override
 from archspec.train.recipe.recipe import Recipe, load_recipe
 from archspec.train.run.changes import refuse_changes
@@ -31,13 +31,12 @@ def change_devices(run: Run, devices: int, place: Place) -> tuple[Run, str]:
         SpecError: S004, a share that is too large for a batch.
         TrainingError: T010, they cannot share the batch; T002, the files cannot be written; T016,
             the recipe was edited since the run began; T017, another process trains there.
-        EnvironmentFault: E004, there are fewer Ascend devices here.
+        EnvironmentFault: E004, there are fewer devices here.
     """
     recipe, line = plan_devices(run, devices, place)
     if devices == run.settings.devices:
         return run, line
-    if run.settings.device_target == "Ascend":
-        require_devices(devices)
+    require_processes(devices, run.settings.device_target)
     with lock_run(run):
         return change_recipe(run, recipe, devices=devices), line
 

@@ -14,7 +14,7 @@ from conftest import TINY, densenet, passed
 from slurm_cluster import start_cluster
 
 from archspec.train.cluster.job import Job
-from archspec.train.cluster.slurm import write_sbatch
+from archspec.train.cluster.slurm import read_minutes, write_sbatch
 
 ROOT = Path(__file__).parents[3]
 IMAGENET = ("densenet121", "--data-dir", "my data/IMAGENET", "--device-target", "Ascend")
@@ -35,6 +35,18 @@ def test_the_file_says_what_it_is_expected_to():
     if os.environ.get("RENEW_GOLDEN"):
         golden.write_text(text)
     assert text == golden.read_text()
+
+
+@pytest.mark.parametrize(
+    ("time", "minutes"),
+    [
+        *[("90", 90), ("90:30", 90.5), ("24:00:00", 1440), ("1:02:30", 62.5)],
+        *[("2-12", 3600), ("1-05:30", 1770), ("0-01:00:30", 60.5), ("0-0", 0), ("00:00:00", 0)],
+    ],
+)
+def test_a_limit_is_read_as_slurms_manual_has_it(time, minutes):
+    """sbatch(1): minutes, minutes:seconds, hours:minutes:seconds, days-hours and so on."""
+    assert read_minutes(time) == minutes
 
 
 @pytest.mark.parametrize("job", JOBS.values(), ids=JOBS)

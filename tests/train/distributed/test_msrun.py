@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from archspec.errors import DataError, EnvironmentFault, TrainingError
+from archspec.machine.ascend import list_devices
 from archspec.runtime import prepare
 from archspec.train.distributed import msrun, worker_group
 from archspec.train.distributed.agreement import Agreement
@@ -536,6 +537,14 @@ def test_an_absent_device_is_told() -> None:
         EnvironmentFault, match=r"^E004 device_target \(='TPU'\) cannot be used: The argument"
     ):
         worker_group.join_group("TPU")
+
+
+@pytest.mark.skipif(bool(list_devices()), reason="this machine has an Ascend device")
+def test_a_machine_without_a_device_of_ascend_is_told_so() -> None:
+    """MindSpore's own word is that its build does not support one."""
+    prepare()
+    with pytest.raises(EnvironmentFault, match=r"^E004 .* there is no Ascend device here"):
+        worker_group.join_group("Ascend")
 
 
 COMPUTED_BEFORE = """
