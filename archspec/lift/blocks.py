@@ -104,8 +104,7 @@ def _are_layers(layers: Sequence[LiftedLayer]) -> bool:
         names = {step.op for step in own}
         if len(names) < len(own) or names & taken:
             return False
-        # Nothing but a convolution makes new maps.
-        if not any(step.kind == "conv" for step in own):
+        if not any(step.makes_maps for step in own):
             return False
         taken |= names
     return True

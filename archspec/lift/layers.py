@@ -124,7 +124,7 @@ def _list_multiples(part: PartInstance) -> Iterable[int]:
     """
     growth = part.known["k"]
     multiples = {0}  # no bottleneck
-    widths = [step.out_channels for step in walk_steps(part.steps) if step.kind == "conv"]
+    widths = [step.out_channels for step in walk_steps(part.steps) if step.makes_maps]
     for width in (*widths, *(2 * width for width in widths)):
         if width % growth == 0:
             multiples.add(width // growth)

@@ -151,7 +151,7 @@ def _note_biased_convs(found: Graph) -> list[str]:
             means.add(op.name)
     count = 0
     for op in found.ops.values():
-        is_biased = op.kind == "conv" and op.attrs.get("bias")
+        is_biased = OPERATORS[op.kind].folds_norm and op.attrs.get("bias")
         count += bool(is_biased and op.name in activated and not means.intersection(op.inputs))
     if not count:
         return []

@@ -12,6 +12,7 @@ from typing import Any
 
 from archspec.graph.squeeze_excite import JOIN, Gate, list_gate_operators
 from archspec.lift.network import Network, Node, Unliftable, walk_narrow_nodes
+from archspec.operators.operator import Operator
 from archspec.operators.table import ACTIVATIONS, GATES, OPERATORS
 from archspec.spec.steps import ActivationSpec
 
@@ -36,6 +37,16 @@ class Step:
     def operator(self) -> str:
         """The kind of operator that gives it."""
         return JOIN if self.kind == "squeeze_excite" else self.kind
+
+    @property
+    def row(self) -> Operator:
+        """What is known of that kind."""
+        return OPERATORS[self.operator]
+
+    @property
+    def makes_maps(self) -> bool:
+        """Is it an operator that makes new feature maps, by weights of its own?"""
+        return self.row.has_filters
 
 
 def walk_steps(steps: Sequence[Step]) -> Iterator[Step]:

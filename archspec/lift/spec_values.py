@@ -20,7 +20,7 @@ from archspec.lift.operators_to_steps import Step, walk_steps
 from archspec.lift.step_lists import write_steps
 from archspec.lift.structure import Stages
 from archspec.lift.transitions import POOLS, describe_parts
-from archspec.operators.table import GLOBAL_POOLS, IN_TRAINING, OPERATORS
+from archspec.operators.table import GLOBAL_POOLS, IN_TRAINING
 from archspec.spec.head import HeadSpec
 from archspec.spec.stem import StemSpec
 from archspec.spec.templates import load_templates
@@ -205,18 +205,17 @@ def _stands_alone(steps: Sequence[Step]) -> bool:
     """They are a transition before the head, or nothing:
     a norm and an activation are the head's own.
     """
-    return not steps or any(step.kind == "conv" for step in steps)
+    return not steps or any(step.makes_maps for step in steps)
 
 
 def _find_head_start(tail: Sequence[Step]) -> int:
     """Where a head of its own begins:
     at its mean over the pixels, or where nothing before it makes new maps.
     """
-    kinds = [step.kind for step in tail]
-    pools = (place for place, kind in enumerate(kinds) if kind in GLOBAL_POOLS)
+    pools = (place for place, step in enumerate(tail) if step.kind in GLOBAL_POOLS)
     start = next(pools, None)
     start = _find_pixel_head(tail) if start is None else start
-    return start if "conv" in kinds[:start] else 0
+    return start if any(step.makes_maps for step in tail[:start]) else 0
 
 
 def _find_pixel_head(tail: Sequence[Step]) -> int:
@@ -224,7 +223,7 @@ def _find_pixel_head(tail: Sequence[Step]) -> int:
     a last convolution with a bias, and what enlarges its result.
     """
     start = len(tail)
-    while start and OPERATORS[tail[start - 1].kind].enlarges:
+    while start and tail[start - 1].row.enlarges:
         start -= 1
     last = tail[start - 1]
-    return start - 1 if last.kind == "conv" and last.attrs.get("bias") else len(tail)
+    return start - 1 if last.makes_maps and last.attrs.get("bias") else len(tail)

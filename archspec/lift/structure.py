@@ -111,11 +111,11 @@ def _split_aggregate(
 
 def _measure_aggregate(run: tuple[Step, ...]) -> int:
     """How many of the steps behind a chain of layers aggregate it: all that keep the pixels."""
-    if not run or run[0].kind != "conv" or run[0].attrs["stride"] != 1:
+    if not run or not run[0].makes_maps or run[0].attrs["stride"] != 1:
         return 0
     for number, step in enumerate(run[1:], start=1):
         # What stands behind an aggregation is the transition's or the head's.
-        if OPERATORS[step.kind].resizes:
+        if step.row.resizes:
             return number
     return len(run)
 
