@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from archspec.shell_words import quote_word
 from densenet_cli.options import Certify, Overrides, SpecName, console
 
 
@@ -37,4 +37,4 @@ def build(
     if found is not None:
         console.out(summarize_certificate(found))
     data = "" if can_stand_in(loaded) else " --data-dir DIR"
-    console.out(f"Next: densenet train {shlex.quote(str(folder / 'spec.yaml'))}{data}")
+    console.out(f"Next: densenet train {quote_word(str(folder / 'spec.yaml'))}{data}")

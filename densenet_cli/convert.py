@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -11,6 +10,7 @@ import typer
 
 from archspec.connectivity_rules import Order
 from archspec.errors import make_printable
+from archspec.shell_words import quote_word
 from densenet_cli.options import Ema, Overrides, complete_spec, console, quiet_screen
 
 if TYPE_CHECKING:
@@ -99,8 +99,8 @@ def convert(
     if output is not None:
         console.print(f"wrote {output}", markup=False)
     if output is not None and output.suffix == ".ckpt" and target == "mindspore" and not force:
-        given = "".join(f" --set {shlex.quote(text)}" for text in overrides or ())
-        command = f"densenet validate {shlex.quote(spec)} --ckpt {shlex.quote(str(output))}{given}"
+        given = "".join(f" --set {quote_word(text)}" for text in overrides or ())
+        command = f"densenet validate {quote_word(spec)} --ckpt {quote_word(str(output))}{given}"
         console.print(f"Next: {command} --data-dir DIR", markup=False)
 
 

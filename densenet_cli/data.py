@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +12,7 @@ import typer
 from rich.table import Table
 
 from archspec.errors import ArchspecError, Diagnostic
+from archspec.shell_words import join_words, quote_word
 from archspec.signals import exit_at_once, take_signals, watch_interrupts
 from densenet_cli.image_progress import ImageProgress
 from densenet_cli.options import (
@@ -92,7 +92,7 @@ def check(
         words += [] if recipe is None else ["--recipe", recipe]
         for text in overrides or ():
             words += ["--set", text]
-        console.out(f"Training would start on it. Next: {shlex.join(words)}")
+        console.out(f"Training would start on it. Next: {join_words(words)}")
 
 
 @data.command()
@@ -126,7 +126,7 @@ def pack(
     print_notes((*packed.notes, *_name_left_out(packed.left_out)))
     parts = ", ".join(f"{count:,} in {part}" for part, count in packed.images.items())
     console.out(f"wrote {out}: images of {packed.classes:,} classes, {parts}")
-    console.out(f"Next: densenet train --data-dir {shlex.quote(str(out))}")
+    console.out(f"Next: densenet train --data-dir {quote_word(str(out))}")
 
 
 def _name_left_out(faults: Sequence[Diagnostic]) -> Iterator[str]:

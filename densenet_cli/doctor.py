@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,6 +10,7 @@ import typer
 from rich.table import Table
 
 from archspec.errors import make_printable
+from archspec.shell_words import quote_word
 from archspec.signals import exit_at_once, take_signals
 from densenet_cli.options import console, make_cell, quiet_screen
 
@@ -57,7 +57,7 @@ def doctor(
             cure = f"{finding.found}: {finding.cure}" if finding.cure else finding.found
             table.add_row(MARKS[finding.level], finding.subject, make_cell(cure))
         console.print(table)
-        where = "" if data_dir is None else f" --data-dir {shlex.quote(str(data_dir))}"
+        where = "" if data_dir is None else f" --data-dir {quote_word(str(data_dir))}"
         next_step = f"Next: densenet train --device-target {device_target}{where}"
         console.out(f"\n{make_printable(next_step) if is_ready else 'Mend the faults first.'}")
     if not is_ready:

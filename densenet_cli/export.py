@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,6 +10,7 @@ import typer
 
 from archspec.errors import ArchspecError, ModelFileError
 from archspec.runtime import import_mindspore
+from archspec.shell_words import join_words
 from archspec.signals import exit_at_once, raise_for_signal, take_signals, watch_interrupts
 from densenet_cli.opening import read_flags
 from densenet_cli.options import (
@@ -208,7 +208,7 @@ def _name_next(chosen: str, file: Path, target: str) -> str:
             f"from {file.stem} import Network; network = Network(); mindspore."
             f"load_param_into_net(network, mindspore.load_checkpoint('{file.stem}.ckpt'))"
         )
-    return f"densenet certify {shlex.join([str(file), target])}"
+    return f"densenet certify {join_words([str(file), target])}"
 
 
 def _refuse_idle_options(context: typer.Context, chosen: str, precision: str | None) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from archspec.shell_words import join_words
 from archspec.spec.override import Override
 from densenet_cli.options import console, place_typed, save
 
@@ -32,7 +32,7 @@ def lift(
         typer.echo(lifted.text, nl=False)
     else:
         save(output, lifted.text, replace=False)
-        command = shlex.join(["densenet", "certify", str(file), str(output)])
+        command = join_words(["densenet", "certify", str(file), str(output)])
         console.out(f"wrote {output}\nNext: {command}")
     for note in lifted.notes:
         typer.echo(f"note: {note}", err=True)

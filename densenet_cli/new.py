@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from archspec.shell_words import quote_word
 from archspec.spec.override import Override
 from densenet_cli.options import complete_spec, console, place_typed, save
 
@@ -38,4 +38,4 @@ def new(
     )
     file = output or Path(f"{name}.yaml")
     save(file, text, replace=False)
-    console.out(f"wrote {file}\nNext: densenet check {shlex.quote(str(file))}")
+    console.out(f"wrote {file}\nNext: densenet check {quote_word(str(file))}")

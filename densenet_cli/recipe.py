@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from archspec.shell_words import quote_word
 from archspec.spec.catalogue import shipped
 from densenet_cli.options import complete_recipe, console, make_cell, place_typed, print_yaml, save
 
@@ -94,7 +94,7 @@ def new(
     if extends not in shipped("recipe"):  # a path in a file counts from its folder
         parent = os.path.relpath(extends, file.parent)
     save(file, write_starting_recipe(load_recipe(extends, [name]), parent), replace=False)
-    console.out(f"wrote {file}\nNext: densenet train --recipe {shlex.quote(str(file))} --dry-run")
+    console.out(f"wrote {file}\nNext: densenet train --recipe {quote_word(str(file))} --dry-run")
 
 
 @recipe.command("from-mindcv")
@@ -126,7 +126,7 @@ def from_mindcv(
         save(output, text, replace=False)
         spec = found.spec if known else "SPEC"
         told.append(f"wrote {output}")
-        told.append(f"Next: densenet train {spec} --recipe {shlex.quote(str(output))}")
+        told.append(f"Next: densenet train {quote_word(spec)} --recipe {quote_word(str(output))}")
     else:
         print_yaml(text)
     typer.echo("\n".join(told), err=True)

@@ -8,7 +8,6 @@ import difflib
 import json
 import os
 import re
-import shlex
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -19,6 +18,7 @@ from typing import BinaryIO
 from archspec.errors import DownloadError, ModelFileError
 from archspec.files import write_atomic
 from archspec.runtime import cache_folder
+from archspec.shell_words import quote_word
 from archspec.weights.download import (
     LARGEST,
     ShowProgress,
@@ -268,4 +268,4 @@ def _note_file(target: Path) -> Path:
 
 
 def _write_rm_command(file: Path) -> str:
-    return f"rm {shlex.quote(str(file))}"
+    return f"rm {quote_word(str(file))}"

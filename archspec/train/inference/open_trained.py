@@ -5,7 +5,6 @@ an exported file.
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter
@@ -17,6 +16,7 @@ from archspec.errors import DataError, ModelFileError, Place, SpecError
 from archspec.graph.build import build_graph
 from archspec.graph.shapes import infer_shapes
 from archspec.readers.frontends import MINDIR, frontend_of
+from archspec.shell_words import quote_word
 from archspec.spec.catalogue import hint_at_nearest, shipped
 from archspec.spec.load import is_overridden, load_spec
 from archspec.spec.override import Override, Setting
@@ -186,7 +186,7 @@ def _locate_in_run(file: Path) -> tuple[Path, Path]:
     if not file.exists():
         raise ModelFileError.one("R001", "there is no such checkpoint", str(file))
     message = "is a checkpoint that lies in no run directory, so its network is not known"
-    cure = f"name the spec, and --ckpt {shlex.quote(str(file))}"
+    cure = f"name the spec, and --ckpt {quote_word(str(file))}"
     raise ModelFileError.one("R004", message, str(file), cure)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from archspec.errors import ModelFileError, TrainingError
+from archspec.shell_words import quote_word
 from archspec.train.run.checkpoint import is_whole, list_epochs
 from archspec.train.run.run_directory import Run
 from archspec.weights.formats.checkpoint_digest import DAMAGED
@@ -67,9 +67,9 @@ def find_best(run: Run) -> Path:
         return run.best
     hint = "no epoch of this run is validated"
     if is_whole(run.last):
-        hint = f"the last one is whole: --ckpt {shlex.quote(str(run.last))}"
+        hint = f"the last one is whole: --ckpt {quote_word(str(run.last))}"
     elif run.last.is_file():
-        hint = f"densenet train --resume {shlex.quote(str(run.path))} looks for one that is whole"
+        hint = f"densenet train --resume {quote_word(str(run.path))} looks for one that is whole"
     if not run.best.is_file():
         raise ModelFileError.one("R001", "there is no such checkpoint", str(run.best), hint)
     raise ModelFileError.one("R002", DAMAGED, str(run.best), hint)
