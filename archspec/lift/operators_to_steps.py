@@ -39,14 +39,19 @@ class Step:
         return JOIN if self.kind == "squeeze_excite" else self.kind
 
     @property
-    def row(self) -> Operator:
-        """What is known of that kind."""
-        return OPERATORS[self.operator]
+    def row(self) -> Operator | None:
+        """What is known of that kind; None of a skip, which is a join with what is elsewhere."""
+        return OPERATORS.get(self.operator)
 
     @property
     def makes_maps(self) -> bool:
         """Is it an operator that makes new feature maps, by weights of its own?"""
-        return self.row.has_filters
+        return self.row is not None and self.row.has_filters
+
+    @property
+    def enlarges(self) -> bool:
+        """Is it an operator that gives more pixels than it reads?"""
+        return self.row is not None and self.row.enlarges
 
 
 def walk_steps(steps: Sequence[Step]) -> Iterator[Step]:

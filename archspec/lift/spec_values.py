@@ -223,7 +223,9 @@ def _find_pixel_head(tail: Sequence[Step]) -> int:
     a last convolution with a bias, and what enlarges its result.
     """
     start = len(tail)
-    while start and tail[start - 1].row.enlarges:
+    while start and tail[start - 1].enlarges:
         start -= 1
+    if not start:
+        return len(tail)
     last = tail[start - 1]
     return start - 1 if last.makes_maps and last.attrs.get("bias") else len(tail)

@@ -115,7 +115,7 @@ def _measure_aggregate(run: tuple[Step, ...]) -> int:
         return 0
     for number, step in enumerate(run[1:], start=1):
         # What stands behind an aggregation is the transition's or the head's.
-        if step.row.resizes:
+        if step.row is None or step.row.resizes:
             return number
     return len(run)
 
