@@ -53,6 +53,19 @@ def pytest_collection_finish() -> None:
     """MindSpore collects garbage each time it compiles: what thousands of collected tests hold is
     not looked through each time, which took as long as all else that their compiling takes.
     """
+    set_aside()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """Nor is what the tests of a file have left, once that is done: modules, caches, records."""
+    yield
+    if nextitem is None or nextitem.path != item.path:
+        set_aside()
+
+
+def set_aside() -> None:
+    """Drop what is garbage now; the rest is not looked through again."""
     gc.collect()
     gc.freeze()
 
