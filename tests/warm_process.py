@@ -47,7 +47,11 @@ class WarmProcess:
             line = self._line = self._line or self._start()
             line.settimeout(seconds)
             socket.send_fds(line, [json.dumps(told).encode()], [out.fileno(), err.fileno()])
+            self._line = (
+                None  # whose next answer would be of this command, should that take too long
+            )
             code = json.loads(line.recv(64))
+            self._line = line
             return subprocess.CompletedProcess(words, code, read(out), read(err))
 
     def _start(self) -> socket.socket:
