@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from warm_process import WARM, WarmProcess, is_read_at_start
 
 ROOT = Path(__file__).resolve().parents[1]
 NOISE = ("Traceback", "[WARNING]", "[ERROR]", "[CRITICAL]", "total_instance_count")
@@ -52,6 +53,19 @@ def pytest_collection_finish() -> None:
     """MindSpore collects garbage each time it compiles: what thousands of collected tests hold is
     not looked through each time, which took as long as all else that their compiling takes.
     """
+    set_aside()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """Nor is what the tests of a file have left, once that is done: modules, caches, records."""
+    yield
+    if nextitem is None or nextitem.path != item.path:
+        set_aside()
+
+
+def set_aside() -> None:
+    """Drop what is garbage now; the rest is not looked through again."""
     gc.collect()
     gc.freeze()
 
@@ -59,11 +73,26 @@ def pytest_collection_finish() -> None:
 def densenet(
     *arguments: object, cwd: Path | None = None, env: Mapping[str, str] | None = None
 ) -> "subprocess.CompletedProcess[str]":
-    """Run `densenet` with arguments in a process of its own; `env` is added to the environment."""
+    """Run `densenet` with arguments in a process of its own; `env` is added to the environment.
+    Where that is nothing that an interpreter reads at its start, one that has imported MindSpore
+    is forked.
+    """
+    own = {**os.environ, **(env or {})}
+    warm = WARM.get((env or {}).get("PYTHONPATH", ""))
+    if warm is None or is_read_at_start(env or {}):
+        return run_anew(*arguments, cwd=cwd, env=own)
+    words = list(map(str, arguments))
+    return warm.run(words, cwd or Path.cwd(), own, PATIENCE_SECONDS)
+
+
+def run_anew(
+    *arguments: object, cwd: Path | None = None, env: Mapping[str, str] | None = None
+) -> "subprocess.CompletedProcess[str]":
+    """Run `densenet` in an interpreter that is started for it, with this environment or ours."""
     return subprocess.run(
         command(*arguments),
         cwd=cwd,
-        env={**os.environ, **(env or {})},
+        env=env,
         capture_output=True,
         text=True,
         timeout=PATIENCE_SECONDS,
@@ -130,7 +159,7 @@ def run_once(
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not record.exists():
             folder.mkdir()
-            done = densenet(*words, cwd=folder)
+            done = run_anew(*words, cwd=folder)
             record.write_text(json.dumps([done.args, done.returncode, done.stdout, done.stderr]))
     return folder, subprocess.CompletedProcess(*json.loads(record.read_text()))
 
@@ -171,7 +200,9 @@ def no_mindspore(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
     folder = tmp_path_factory.mktemp("blocked")
     (folder / "mindspore.py").write_text("raise RuntimeError('mindspore was imported')\n")
     paths = (str(folder), os.environ.get("PYTHONPATH", ""))
-    return {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    blocked = {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    WARM[blocked["PYTHONPATH"]] = WarmProcess({**os.environ, **blocked}, "networkx")
+    return blocked
 
 
 @pytest.fixture(scope="session")

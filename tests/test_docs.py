@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from conftest import densenet
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -74,10 +75,7 @@ def bring_images(folder):
 
 
 def run(command, cwd):
-    arguments = [sys.executable, "-m", "densenet_cli", *shlex.split(command)[1:]]
-    return subprocess.run(
-        arguments, cwd=cwd, capture_output=True, text=True, timeout=240, check=False
-    )
+    return densenet(*shlex.split(command)[1:], cwd=cwd)
 
 
 @pytest.mark.parametrize("text", YAML)

@@ -79,12 +79,10 @@ def test_the_compiled_network_is_found_equal_and_remembered(cache):
     written = kept.stat().st_mtime_ns
     assert certify_built(SPEC, graph, module) == found
     assert kept.stat().st_mtime_ns == written  # what is believed is not made anew
-    empty = {"equal": True, "blocks": [], "params": 1, "differences": []}
-    unequal = certificate_of(graph, module) | {"equal": False, "differences": ["nonsense"]}
-    for planted in (empty, unequal):
-        kept.write_text(json.dumps(planted))
-        assert certify_built(SPEC, graph, module) == found
-        assert json.loads(kept.read_text()) == found
+    planted = certificate_of(graph, module) | {"equal": False, "differences": ["nonsense"]}
+    kept.write_text(json.dumps(planted))
+    assert certify_built(SPEC, graph, module) == found
+    assert json.loads(kept.read_text()) == found
 
 
 @pytest.mark.parametrize("name", ["densenetbc_digits", "cspdensenet121", "hardnet68", "vovnet39"])

@@ -3,11 +3,11 @@
 import json
 import shutil
 import subprocess
-import sys
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from conftest import densenet
 
 from archspec.graph.build import build_graph
 from archspec.runtime import prepare
@@ -21,10 +21,9 @@ ROOT = Path(__file__).parents[2]
 prepare()
 
 
-def certify(*arguments: object) -> subprocess.CompletedProcess[str]:
+def certify(*arguments: object) -> "subprocess.CompletedProcess[str]":
     """Run the command in a process of its own."""
-    command = [sys.executable, "-m", "densenet_cli", "certify", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return densenet("certify", *arguments)
 
 
 @pytest.fixture(scope="session")
