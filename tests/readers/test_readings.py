@@ -23,10 +23,16 @@ from archspec.readers.trace import Unsupported
 OF_ONE_ALONE = {OnnxNode: {"outputs", "is_before"}, MindirNode: {"size"}}
 
 
-def signature(owner: Any, name: str) -> list[str]:
-    """Names of what a method takes; nothing of a field."""
+def signature(owner: Any, name: str) -> list[tuple[str, bool]]:
+    """What a method takes beside the node, and whether it may be left out; nothing of a field."""
     member = inspect.getattr_static(owner, name)
-    return [*inspect.signature(member).parameters] if inspect.isfunction(member) else []
+    if not inspect.isfunction(member):
+        return []
+    taken = []
+    for each in [*inspect.signature(member).parameters.values()][1:]:
+        called = "**" if each.kind == each.VAR_KEYWORD else each.name
+        taken.append((called, each.default is not each.empty))
+    return taken
 
 
 @pytest.mark.parametrize("node", [OnnxNode, MindirNode])

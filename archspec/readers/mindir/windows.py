@@ -99,7 +99,7 @@ def is_in_3d(call: Call) -> bool:
     return "3D" in call.kind
 
 
-def padded_map(call: Call, is_maximum: bool) -> Feature:
+def padded_map(call: Call, is_maximum: bool = False) -> Feature:
     """Return a map with the padding before it, whose zeros must be harmless to a maximum."""
     if is_in_3d(call):
         return call.feature(dims=5)
@@ -134,7 +134,7 @@ def _sides_in_3d(call: Call) -> tuple[int, ...]:
     return tuple(pad[-4:])
 
 
-def pool(call: Call, kind: str, x: Feature, own: Mapping[str, Any]) -> Feature:
+def pool(call: Call, kind: str, x: Feature, /, **own: Any) -> Feature:
     """Add a pool over windows, with attributes of its own beside the window's."""
     if is_in_3d(call):
         return _pool_in_3d(call, kind, x, own)

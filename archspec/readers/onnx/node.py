@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from archspec.operators.file_node import SlidingFilters
 from archspec.readers.onnx import vectors, windows
 from archspec.readers.onnx.call import Call, axis_of
 from archspec.readers.onnx.elementwise import is_per_channel
@@ -49,37 +48,16 @@ class OnnxNode(Call):
             self.refuse("does not norm the channels of each pixel")
         return x
 
-    def mirrors_edges(self) -> bool:
-        """Return whether it reads a padding that mirrors the edges."""
-        return windows.mirrors_edges(self)
-
-    def sliding_filters(self) -> SlidingFilters:
-        """Return what a convolution is."""
-        return windows.sliding_filters(self)
-
-    def enlarging_filters(self) -> SlidingFilters:
-        """Return what a transposed convolution is."""
-        return windows.enlarging_filters(self)
-
-    def blur(self, kind: str) -> Feature:
-        """Add a blur."""
-        return windows.blur(self, kind)
-
-    def padded_map(self, is_maximum: bool = False) -> Feature:
-        """Return the first input with the padding before it."""
-        return windows.padded_map(self, is_maximum)
-
-    def covers(self, x: Feature) -> bool:
-        """Return whether a pool's window is the whole map."""
-        return windows.covers(self, x)
-
-    def leaves_padding_out(self) -> bool:
-        """Return whether a pool counts the pixels of the map alone."""
-        return windows.leaves_padding_out(self)
-
-    def pool(self, kind: str, x: Feature, /, **attrs: Any) -> Feature:
-        """Add a pool over windows, with attributes beside those of its window."""
-        return windows.pool(self, kind, x, attrs)
+    # What slides over a map is read in `windows`, whose functions of a node are methods here.
+    mirrors_edges = windows.mirrors_edges
+    sliding_filters = windows.sliding_filters
+    enlarging_filters = windows.enlarging_filters
+    blur = windows.blur
+    padded_map = windows.padded_map
+    covers = windows.covers
+    leaves_padding_out = windows.leaves_padding_out
+    pool = windows.pool
+    enlarging_factor = windows.enlarging_factor
 
     def global_pool(self, kind: str) -> Feature:
         """Add a pool over all pixels that leaves one."""
@@ -88,7 +66,3 @@ class OnnxNode(Call):
     def reduce_pixels(self, kind: str) -> Feature | None:
         """Add a pool over all pixels, if these are the dimensions that are taken away."""
         return vectors.reduce_pixels(self, kind)
-
-    def enlarging_factor(self, x: Feature) -> int:
-        """Return how many times higher and wider a map becomes."""
-        return windows.enlarging_factor(self, x)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -123,7 +122,7 @@ def enlarging_filters(call: Call) -> SlidingFilters:
     return SlidingFilters(x, [weight, *_biases(call, weight.dims[1])], attrs, pixels)
 
 
-def padded_map(call: Call, is_maximum: bool) -> Feature:
+def padded_map(call: Call, is_maximum: bool = False) -> Feature:
     """Return a map with the padding before it: zeros, or for a maximum what is never one."""
     x = call.feature(dims=4, pending="padding")
     is_low = x.pending and x.pending[2] <= LOWEST and x.pending[3] == "constant"
@@ -148,7 +147,7 @@ def leaves_padding_out(call: Call) -> bool:
     return pads or call.attrs.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID")
 
 
-def pool(call: Call, kind: str, x: Feature, own: Mapping[str, Any]) -> Feature:
+def pool(call: Call, kind: str, x: Feature, /, **own: Any) -> Feature:
     """Add a pool over windows, with attributes of its own beside the window's."""
     if square(call.attrs.get("dilations", 1)) != 1:
         raise Unsupported("is dilated")
