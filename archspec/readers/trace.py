@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from archspec.errors import Diagnostic
 from archspec.graph.ir import Graph, Op
-from archspec.readers.tensors import Computed, OperatorWeights, Tensor
+from archspec.readers.tensors import Computed, OperatorWeights, Source, Tensor
 
 MAX_CHANNELS = 2**31
 MAX_NAME = 200
@@ -118,6 +118,10 @@ class Trace:
         """Note that an operator scales its channels once more."""
         known = self.weights.get(op, OperatorWeights())
         self.weights[op] = replace(known, scales=(*known.scales, weight.place))
+
+    def shift_before(self, op: str, shift: Source) -> None:
+        """Note what is added to an operator's input before it scales this."""
+        self.weights[op] = replace(self.weights[op], before=shift)
 
     def shares(self, name: str, weights: Sequence[Tensor]) -> dict[str, str]:
         """Return the attribute of an operator some of whose weights another one has already."""
