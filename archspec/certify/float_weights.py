@@ -125,15 +125,16 @@ def _list_norms(match: Match, reading: Reading) -> Iterator[tuple[Op, Op, Operat
     """The spec's norms and the file's that are folded into nothing, with what is known of the
     file's; and whatever else has weights of channels alone.
 
-    Of several norms in a row, of which the file holds one elsewhere, it does not tell which.
+    Of several norms in a row behind a blur, whose filters hold one, the file does not tell which.
     """
     _, held = name_folded(match, reading)
+    unnamed = held - reading.graph.ops.keys()
     pairs = chain.from_iterable(
         zip(expected.ops, found.ops, strict=True) for expected, found in match.complete_pairs
     )
     for ours, theirs in pairs:
         if has_values_of_channels(ours) and theirs.name not in held:
-            is_told = not has_statistics(ours) or held.isdisjoint(theirs.inputs)
+            is_told = unnamed.isdisjoint(theirs.inputs)
             yield ours, theirs, reading.weights.get(theirs.name * is_told, OperatorWeights())
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import oracle
 import pytest
 from onnx import helper, numpy_helper
@@ -190,3 +191,26 @@ def test_a_bias_that_is_taken_off_is_compared_with_its_sign(tmp_path: Path) -> N
     (name, *_) = (name for name in tensors if name.endswith("conv1.bias"))
     turned = {**tensors, name: -tensors[name]}
     assert certify_file(tmp_path / "a.onnx", spec, tensors=turned).differences
+
+
+@pytest.mark.parametrize(("norms", "left_out"), [(1, 0), (2, 1)])
+def test_a_norm_in_the_filters_of_a_blur_is_compared(
+    norms: int, left_out: int, tmp_path: Path
+) -> None:
+    """Of two in a row nobody can tell which is there, and a note names the last."""
+    steps = ["blur_pool", *["norm"] * norms, "activation"]
+    spec = Spec.model_validate(settings_of(transition={"steps": steps}))
+    graph = build_graph(spec)
+    tensors = weights_of(graph)
+    onnx.save(make_onnx(graph, tensors), tmp_path / "plain.onnx")
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "a.onnx")
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    onnxruntime.InferenceSession(str(tmp_path / "plain.onnx"), options)
+    found = certify_file(tmp_path / "a.onnx", spec, tensors=tensors)
+    assert [each.message for each in found.differences] == []
+    assert found.given is not None
+    assert len(found.given.left_out) == left_out
+    (name, *_) = (each for each in tensors if "transition1.norm" in each and "gamma" in each)
+    is_told = bool(changed(tmp_path / "a.onnx", spec, tensors, name).differences)
+    assert is_told == (norms == 1)
