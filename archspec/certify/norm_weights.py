@@ -9,7 +9,6 @@ compared, and of what has one weight for each channel, such as a PReLU, that.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -81,42 +80,64 @@ def _make_affine(gamma: Array, beta: Array, mean: Array, squared: Array) -> Affi
         return Affine(scale, beta - moved, (bounds, of_shift + least))
 
 
+class _Rounded(NamedTuple):
+    """Values of channels, and by how much rounding to whole numbers may have moved them."""
+
+    values: Array
+    bound: Array
+
+
 def _read_found(op: Op, known: OperatorWeights, values: Values) -> Affine | None:
-    scales = [values.of(source) for source in known.scales]
-    others = [values.of(source) for source in known.others]
-    before = values.of(known.before)
-    unread = known.before is not None and before is None
-    if not scales or unread or any(each is None for each in (*scales, *others)):
+    before = () if known.before is None else (known.before,)
+    read = [_read(source, values) for source in (*known.scales, *known.others, *before)]
+    if not known.scales or any(each is None for each in read):
         return None
-    steps = _sum_steps(known.scales, values), _sum_steps(known.others, values)
-    factors = [np.asarray(each, np.float64).reshape(-1) for each in scales]
-    terms = [np.asarray(each, np.float64).reshape(-1) for each in others]
-    if before is not None:
-        terms.append(np.asarray(before, np.float64).reshape(-1) * prod(factors))
-    if known.variance is None:
-        return Affine(prod(factors), sum(terms) if terms else None, steps)
-    return _join_statistics(op, factors, terms, steps)
+    whole = [each for each in read if each is not None]
+    factors, rest = whole[: len(known.scales)], whole[len(known.scales) :]
+    terms, shifts = rest[: len(known.others)], rest[len(known.others) :]
+    if known.variance is not None:
+        return _join_statistics(op, factors, terms)
+    return _join(factors, terms, shifts[0].values if shifts else None)
+
+
+def _read(source: Source, values: Values) -> _Rounded | None:
+    found, steps = values.of(source), find_steps(source, values)
+    if found is None:
+        return None
+    bound = np.zeros(1) if steps is None else HALF_STEP * steps
+    return _Rounded(np.asarray(found, np.float64).reshape(-1), bound)
 
 
 def _join_statistics(
-    op: Op, factors: Sequence[Array], terms: Sequence[Array], steps: tuple[Array, Array]
+    op: Op, factors: Sequence[_Rounded], terms: Sequence[_Rounded]
 ) -> Affine | None:
     """Of a batch norm, behind which may stand one more scale and one more shift."""
     beta, mean, variance, *added = terms
     if len(factors) > 2 or len(added) != len(factors) - 1:
         return None
-    made = _make_affine(factors[0], beta, mean, variance + op.attrs["eps"])
-    scale, shift = made.scale, made.shift
-    for factor, term in zip(factors[1:], added, strict=True):
-        scale, shift = scale * factor, shift * factor + term
-    return Affine(scale, shift, steps)
+    with np.errstate(all="ignore"):  # of what has overflowed
+        root = 1 / np.sqrt(variance.values + op.attrs["eps"])
+        moved = _multiply([beta, *factors[1:]])
+        return _join([*factors, _Rounded(root, np.zeros(1))], [moved, *added], -mean.values)
 
 
-def _sum_steps(sources: Sequence[Source], values: Values) -> Array:
-    """By how much rounding to whole numbers moves what several values come to."""
-    found = (find_steps(source, values) for source in sources)
-    steps = [each for each in found if each is not None]
-    return HALF_STEP * sum(steps, start=np.zeros(1))
+def _join(factors: Sequence[_Rounded], terms: Sequence[_Rounded], before: Array | None) -> Affine:
+    """What is added before is scaled, too."""
+    scale = _multiply(factors)
+    shifts = [*terms]
+    if before is not None:
+        shifts.append(_Rounded(before * scale.values, np.abs(before) * scale.bound))
+    shift = sum(each.values for each in shifts) if shifts else None
+    bound = sum((each.bound for each in shifts), start=np.zeros(1))
+    return Affine(scale.values, shift, (scale.bound, bound))
+
+
+def _multiply(factors: Sequence[_Rounded]) -> _Rounded:
+    made, *others = factors
+    for each in others:
+        bound = np.abs(made.values) * each.bound + made.bound * np.abs(each.values)
+        made = _Rounded(made.values * each.values, bound)
+    return made
 
 
 def _compare(op: Op, found: Affine, wanted: Affine) -> Iterator[Diagnostic]:
