@@ -55,6 +55,10 @@ class Grid:
     axis: int
     op: str = ""
     """The operator that makes the feature."""
+    shape: tuple[Any, ...] = ()
+    """Of what that gives."""
+    is_last: bool = False
+    """The feature's channels stand last in the file."""
 
 
 class Unsupported(Exception):
@@ -71,8 +75,9 @@ class Trace:
     faults: dict[str, str] = field(default_factory=dict)
     owners: dict[str, str] = field(default_factory=dict)
     """The operator that used a weight first, by the weight."""
-    implied: set[str] = field(default_factory=set)
-    """ReLUs for which no node stands: a quantised value does without them."""
+    implied: dict[str, float] = field(default_factory=dict)
+    """ReLUs for which no node stands, since a quantised value does without them; and the largest
+    value that this has."""
     wholes: dict[tuple[Any, ...], str] = field(default_factory=dict)
     """Operators that several nodes come to, by their kind, numbers and what they read."""
     written: dict[str, str] = field(default_factory=dict)

@@ -7,6 +7,7 @@ from typing import Any
 
 from archspec.operators.file_node import SlidingFilters
 from archspec.readers.onnx import vectors, windows
+from archspec.readers.onnx.blurs import blur
 from archspec.readers.onnx.call import Call, axis_of
 from archspec.readers.onnx.elementwise import is_per_channel
 from archspec.readers.tensors import Tensor, transpose_later
@@ -63,7 +64,7 @@ class OnnxNode(Call):
 
     def blur(self, kind: str) -> Feature:
         """Add a blur."""
-        return windows.blur(self, kind)
+        return blur(self, kind)
 
     def padded_map(self, is_maximum: bool = False) -> Feature:
         """Return the first input with the padding before it."""

@@ -58,6 +58,8 @@ class OnnxReading(Reading):
     """What features are rounded to, by the whole numbers' name in the file."""
     whole_weights: Mapping[str, Computed] = field(default_factory=dict, kw_only=True)
     """Constants that whole numbers stand for, by their name in the file."""
+    implied: Mapping[str, float] = field(default_factory=dict, kw_only=True)
+    """ReLUs for which whole numbers stand alone, and the largest value of these."""
 
 
 def onnx_reading(path: Path, size: FreeSize = None) -> OnnxReading:
@@ -82,6 +84,7 @@ def onnx_reading(path: Path, size: FreeSize = None) -> OnnxReading:
         notes=(*reading.notes, *_describe_quantised(model, values)),
         grids=trace.grids,
         whole_weights=trace.whole_weights,
+        implied=trace.implied,
     )
 
 

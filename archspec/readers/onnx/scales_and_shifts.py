@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
+import numpy as np
+
 from archspec.graph.ir import Op
 from archspec.operators.file_node import CHANNEL_SCALE, CHANNEL_SHIFT
 from archspec.operators.norm_nodes import EPS
@@ -42,7 +44,8 @@ def _are_trivial(call: Call) -> bool:
     scale, shift = call.weight(1, 1).values, call.weight(2, 1).values
     if scale is None or shift is None:
         return False
-    return bool((scale == 1).all() and (shift == 0).all())
+    # Of whole numbers their scale is rounded.
+    return bool(np.allclose(scale, 1, rtol=1e-6, atol=0) and (shift == 0).all())
 
 
 def shift(call: Call, x: Feature, weight: Tensor) -> Feature:
