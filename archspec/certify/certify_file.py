@@ -146,6 +146,7 @@ def _compare_once(path: Path, side: Side, *, ordered: bool, names: bool) -> Comp
         zero_biases=reading.zero_biases,
         norms_shift=reading.norms_shift,
         filters_of=filters_in(path, reading),
+        copies=side.copies,
     )
     return replace(found, params=found.params - side.copied)
 
