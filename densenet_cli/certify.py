@@ -12,6 +12,7 @@ from rich.table import Table
 
 from densenet_cli.options import (
     Checkpoint,
+    Ema,
     Overrides,
     complete_spec,
     console,
@@ -62,6 +63,7 @@ def certify(
         bool, typer.Option("--names", help="What has weights must be called as in the spec, too.")
     ] = False,
     ckpt: Checkpoint = None,
+    ema: Ema = False,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -91,9 +93,14 @@ def certify(
             "runs ONNX files only: ONNX Runtime knows no other", param_hint="--probe"
         )
     asked = {"ordered": ordered, "names": names, "probe": probe, "optimized": optimized}
-    tensors = None if ckpt is None else _read_weights(ckpt, named, given)
+    if ema and ckpt is None:
+        raise typer.BadParameter("goes with --ckpt", param_hint="--ema")
+    weights = None if ckpt is None else _read_weights(ckpt, named, given, ema=ema)
+    tensors = None if weights is None else weights.tensors
     found = certify_file(file, named, given, **asked, tensors=tensors)
     known = found.values()
+    if weights is not None:
+        known["notes"] = [*(f"{ckpt}: {each}" for each in weights.adaptations), *known["notes"]]
     text = json.dumps(known, indent=2, ensure_ascii=False)
     if output is not None:
         save(output, f"{text}\n")
@@ -107,12 +114,12 @@ def certify(
         raise typer.Exit(DIFFERENT)
 
 
-def _read_weights(ckpt: Path, spec: str, given: Any) -> Any:
-    """Of a checkpoint, by the spec's names."""
+def _read_weights(ckpt: Path, spec: str, given: Any, *, ema: bool) -> Any:
+    """Of a checkpoint, by the spec's names, and which of those that it has."""
     from archspec.spec.load import load_spec
     from archspec.weights.convert import convert_file
 
-    return convert_file(ckpt, load_spec(spec, given)).tensors
+    return convert_file(ckpt, load_spec(spec, given), ema=ema)
 
 
 def _spec_in(folder: Path) -> Path:

@@ -21,7 +21,10 @@ WHOLE_NUMBERS_NOT_COMPARED = (
     "of whole numbers it was looked whether filters are one number each or at the ends of their "
     "range, not whether they are near the float weights: --ckpt compares them with these"
 )
-WEIGHTS_COMPARED = "filters and biases of convolutions and dense layers with the given weights"
+WEIGHTS_COMPARED = (
+    "filters and biases of convolutions and dense layers, scales and shifts of norms with the "
+    "given weights"
+)
 OTHERS_NOT_COMPARED = "values of all other weights but for zeros"
 WEIGHTS_NOT_COMPARED = "values of the weights but for zeros"
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from archspec.certify.certificate import Certificate, make_certificate
 from archspec.certify.float_weights import compare_float_weights
+from archspec.certify.implied_clamps import read_as_the_specs
 from archspec.certify.liveness import Liveness, check_liveness
 from archspec.certify.optimized_file import Side, list_sides
 from archspec.certify.probe import Probe, probe_connections
@@ -76,7 +77,7 @@ def certify_file(
     sides = [*list_sides(graph, reading)] if optimized else [Side(graph, reading)]
     compared = [_compare(path, side, ordered=ordered, names=names) for side in sides]
     # The first that is equal; else the one of the fewest differences.
-    comparison, side = min(zip(compared, sides, strict=True), key=_count_differences)
+    comparison, side = min(compared, key=_count_differences)
     reading = side.reading
     liveness = check_liveness(comparison.match, reading, path) if comparison.is_equal else None
     probed, skipped = _probe(liveness, side, path) if probe else (None, "")
@@ -126,8 +127,16 @@ def _check_weights_beside(reading: Reading, path: Path) -> None:
         check_beside(path, onnx.load(path, load_external_data=False))
 
 
-def _compare(path: Path, side: Side, *, ordered: bool, names: bool) -> Comparison:
-    """How what was read of a file differs from a spec's graph."""
+def _compare(path: Path, side: Side, *, ordered: bool, names: bool) -> tuple[Comparison, Side]:
+    """How what was read of a file differs from a spec's graph, and as what it was read."""
+    found = _compare_once(path, side, ordered=ordered, names=names)
+    other = side if found.is_equal else read_as_the_specs(side, found.match)
+    if other is side:
+        return found, side
+    return _compare_once(path, other, ordered=ordered, names=names), other
+
+
+def _compare_once(path: Path, side: Side, *, ordered: bool, names: bool) -> Comparison:
     reading = side.reading
     found = compare(
         side.graph,
@@ -137,6 +146,7 @@ def _compare(path: Path, side: Side, *, ordered: bool, names: bool) -> Compariso
         zero_biases=reading.zero_biases,
         norms_shift=reading.norms_shift,
         filters_of=filters_in(path, reading),
+        copies=side.copies,
     )
     return replace(found, params=found.params - side.copied)
 

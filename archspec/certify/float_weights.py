@@ -1,8 +1,8 @@
-"""Are a file's filters and biases those of given weights, norms folded in and rounded as it says?
+"""Are a file's weights those that are given, norms folded in and rounded as it says?
 
 A quantised file does not tell what its whole numbers once were. Whoever has the float weights can
 ask: each filter, times the scale of the norms that are folded into it, must lie within half a step
-of what its whole number stands for.
+of what its whole number stands for; and so the scale and the shift of each other norm.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from operator import attrgetter, itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from archspec.certify.liveness import name_folded
+from archspec.certify.norm_weights import find_norm_faults, has_values_of_channels
+from archspec.certify.rounding_bounds import HALF_STEP, SHARE, find_steps, tell_far
 from archspec.compare.concat_order import compare_join_orders
 from archspec.compare.match import Match
 from archspec.compare.row_facts import has_statistics
@@ -23,27 +26,23 @@ from archspec.errors import Diagnostic, format_count, name_first
 from archspec.graph.ir import Op
 from archspec.operators.table import OPERATORS
 from archspec.readers.reading import Reading
-from archspec.readers.tensors import Computed, OperatorWeights, Source, Values, values_of
-
-HALF_STEP = 0.51
-"""Of whole numbers: what rounding moves a value by, with what float32 leaves of a folding."""
-SHARE = 2.0**-7
-"""Of the largest value of a filter: what bfloat16 and folding move a value by that is not whole."""
+from archspec.readers.tensors import OperatorWeights, Source, Values, values_of
 
 Array = Any
 
 
 @dataclass(frozen=True, slots=True)
 class FloatWeights:
-    """What is known of a file's filters and biases beside the weights that it was made of."""
+    """What is known of a file's weights beside those that it was made of."""
 
     compared: int
-    """Tensors that were compared."""
+    """Filters and biases that were compared."""
+    norms: int
+    """Norms that stand in the file by themselves, and others with a weight for each channel, that
+    were compared."""
     differences: tuple[Diagnostic, ...]
     left_out: tuple[str, ...]
     """Operators whose weights could not be compared."""
-    norms: tuple[str, ...] = ()
-    """Those that stand in the file by themselves, whose values nobody compares."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -51,12 +50,12 @@ class FloatWeights:
         within = "within half a step of what they are rounded to, or as near as 16 bits"
         tensors = format_count(self.compared, "tensor")
         lines = [f"filters and biases are those of the given weights, {within}: {tensors}"]
+        if self.norms:
+            norms = format_count(self.norms, "norm")
+            lines.append(f"so are the scales and shifts of norms that stand by themselves: {norms}")
         if self.left_out:
             lines.append(f"not compared with the given weights: {name_first(self.left_out)}")
-        if self.norms:
-            norms = name_first(self.norms)
-            lines.append(f"not compared, norms that stand in the file by themselves: {norms}")
-        return tuple(lines[bool(self.differences) :])
+        return tuple(lines if not self.differences else lines[1 + bool(self.norms) :])
 
 
 @dataclass(frozen=True)
@@ -78,32 +77,65 @@ def compare_float_weights(
     Raises:
         ModelFileError: R005, R006, the file cannot be read any more.
     """
-    faults, left_out, count = list[Diagnostic](), list[str](), 0
     expected = list(_list_expected(match, reading, tensors))
-    norms = tuple(_list_norms(match, reading))
+    norms = list(_list_norms(match, reading))
     if compare_join_orders(match).reordered:
-        return FloatWeights(0, (), tuple(each.op.name for each in expected), norms)
+        ops = [*map(attrgetter("op"), expected), *map(itemgetter(0), norms)]
+        return FloatWeights(0, 0, (), tuple(op.name for op in ops))
     with values_of(path) as values:
-        for each in expected:
-            known = reading.weights.get(each.place, OperatorWeights())
-            pairs = _pair_tensors(each, known, values)
-            if pairs is None:
-                left_out.append(each.op.name)
-                continue
-            count += len(pairs)
-            faults.extend(filter(None, (_find_fault(each.op, *pair, values) for pair in pairs)))
-    return FloatWeights(count, tuple(faults), tuple(left_out), norms)
+        of_filters = [_compare_filters(each, reading, values) for each in expected]
+        of_norms = [_compare_norm(*norm, values, tensors) for norm in norms]
+    return _sum_up(of_filters, of_norms)
 
 
-def _list_norms(match: Match, reading: Reading) -> Iterator[str]:
-    """Norms that are folded into nothing."""
+class _Compared(NamedTuple):
+    """One operator."""
+
+    name: str
+    tensors: int
+    """How many were compared."""
+    faults: Sequence[Diagnostic] = ()
+
+
+def _sum_up(of_filters: Sequence[_Compared], of_norms: Sequence[_Compared]) -> FloatWeights:
+    both = [*of_filters, *of_norms]
+    faults = tuple(chain.from_iterable(each.faults for each in both))
+    left_out = tuple(each.name for each in both if not each.tensors)
+    filters, norms = (sum(map(attrgetter("tensors"), some)) for some in (of_filters, of_norms))
+    return FloatWeights(filters, norms, faults, left_out)
+
+
+def _compare_filters(each: _Expected, reading: Reading, values: Values) -> _Compared:
+    known = reading.weights.get(each.place, OperatorWeights())
+    pairs = _pair_tensors(each, known, values)
+    if pairs is None:
+        return _Compared(each.op.name, 0)
+    faults = (_find_fault(each.op, *pair, values) for pair in pairs)
+    return _Compared(each.op.name, len(pairs), tuple(filter(None, faults)))
+
+
+def _compare_norm(
+    ours: Op, theirs: Op, known: OperatorWeights, values: Values, tensors: Mapping[str, Array]
+) -> _Compared:
+    faults = find_norm_faults((ours, theirs), known, values, tensors)
+    return _Compared(ours.name, int(faults is not None), faults or ())
+
+
+def _list_norms(match: Match, reading: Reading) -> Iterator[tuple[Op, Op, OperatorWeights]]:
+    """The spec's norms and the file's that are folded into nothing, with what is known of the
+    file's; and whatever else has weights of channels alone.
+
+    Of several norms in a row behind a blur, whose filters hold one, the file does not tell which.
+    """
     _, held = name_folded(match, reading)
+    unnamed = held - reading.graph.ops.keys()
     pairs = chain.from_iterable(
         zip(expected.ops, found.ops, strict=True) for expected, found in match.complete_pairs
     )
     for ours, theirs in pairs:
-        if OPERATORS[ours.kind].family == "norm" and theirs.name not in held:
-            yield ours.name
+        if has_values_of_channels(ours) and theirs.name not in held:
+            is_told = unnamed.isdisjoint(theirs.inputs)
+            yield ours, theirs, reading.weights.get(theirs.name * is_told, OperatorWeights())
 
 
 def _list_expected(
@@ -173,29 +205,13 @@ def _pair_tensors(
 def _find_fault(
     op: Op, source: Source, found: Array, wanted: Array, axis: int, values: Values
 ) -> Diagnostic | None:
-    away = np.abs(found - wanted)
     others = tuple(at for at in range(wanted.ndim) if at != axis)
     bound = SHARE * np.abs(wanted).max(axis=others if others else None, keepdims=bool(others))
-    steps = _find_steps(source, values)
+    steps = find_steps(source, values)
     if steps is not None:
         whole = steps.reshape([-1 if at == axis else 1 for at in range(wanted.ndim)])
         bound = HALF_STEP * whole + np.abs(wanted) * 1e-4
-    far = int((~(away <= bound)).sum())
-    if not far:
-        return None
-    what = "filters" if wanted.ndim > 1 else "bias"
-    told = f"{far:,} of {wanted.size:,} values are further than rounding from the given weights"
-    return Diagnostic("R113", f"{op.name}: of its {what} {told}", op.name)
-
-
-def _find_steps(source: Source, values: Values) -> Array | None:
-    """The steps of whole numbers, however they are turned afterwards; None where there are none."""
-    while isinstance(source, Computed):
-        if source.operator == "DequantizeLinear":
-            steps = values.of(source.inputs[1])
-            return None if steps is None else np.asarray(steps, np.float64).reshape(-1)
-        source = source.inputs[0]
-    return None
+    return tell_far(op, "filters" if wanted.ndim > 1 else "bias", found - wanted, bound)
 
 
 def _axis_made(op: Op) -> int:

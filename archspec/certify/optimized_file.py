@@ -23,8 +23,14 @@ class Side(NamedTuple):
     """The file's."""
     notes: tuple[str, ...] = ()
     """What is not as the spec and the file have it."""
-    copied: int = 0
-    """Parameters of operators that were copied, which the file has once."""
+    copies: frozenset[str] = frozenset()
+    """Operators that were copied, which the file has once."""
+
+    @property
+    def copied(self) -> int:
+        """How many parameters these have."""
+        copies = [self.reading.graph.ops[name] for name in self.copies]
+        return sum(OPERATORS[op.kind].params(op.attrs) for op in copies)
 
     @property
     def is_parted(self) -> bool:
@@ -45,9 +51,7 @@ def list_sides(graph: Graph, reading: Reading) -> Iterator[Side]:
         if form is graph and not parted.copies:
             continue  # as they are
         notes = (*_note_unread(graph, form), *_note_copies(parted))
-        copies = [parted.graph.ops[name] for name in parted.copies]
-        copied = sum(OPERATORS[op.kind].params(op.attrs) for op in copies)
-        yield Side(form, _part(reading, parted), notes, copied)
+        yield Side(form, _part(reading, parted), notes, frozenset(parted.copies))
 
 
 def _part(reading: Reading, parted: Parted) -> Reading:

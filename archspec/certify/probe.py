@@ -144,7 +144,7 @@ class _PartRunner:
         self.random = np.random.default_rng(SEED)
         self.base: dict[str, Array] = {}
         for x in subgraph.inputs.values():
-            self.base[x.op] = self.random.normal(size=fix_shape(x))
+            self.base[x.op] = self.random.normal(size=fix_shape(x.shape))
         self.session = open_session(subgraph.model, runtime)
         self.given = self._make_feeds(self.base)
         self.before = self._run_session(self.given)

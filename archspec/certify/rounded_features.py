@@ -84,7 +84,7 @@ def measure_pairs(
         if not left:
             break
     names = _name_makers(match)
-    makers = [reading.features[pair.tensor].op for pair in pairs]
+    makers = [pair.grid.op for pair in pairs]
     return tuple(TriedFeature(names.get(makers[at], makers[at]), found[at]) for at in found)
 
 
@@ -98,7 +98,7 @@ class _Run:
         ((self.name, image),) = subgraph.inputs.items()
         if subgraph.types.get(self.name, FLOAT) != FLOAT:
             raise NotExtractable("the images are of another type than float32")
-        self.shape = fix_shape(image)
+        self.shape = fix_shape(image.shape)
         self.session = open_session(subgraph.model, runtime)
         self.random = np.random.default_rng(SEED)
 
@@ -121,8 +121,9 @@ class _Run:
     def _split_by_size(self, pairs: Sequence[Pair]) -> Iterator[list[str]]:
         """Tensors that are held at once."""
         group, held = list[str](), 0
-        for tensor in dict.fromkeys(pair.tensor for pair in pairs):
-            size = prod(fix_shape(self.reading.features[tensor]))
+        shapes = {pair.tensor: pair.grid.shape for pair in pairs}
+        for tensor, shape in shapes.items():
+            size = prod(fix_shape(shape))
             if group and held + size > MOST_HELD:
                 yield group
                 group, held = [], 0
@@ -171,15 +172,17 @@ class _Sums:
     count: int = 0
 
     def add(self, x: Array) -> None:
-        """Add a feature (N, C, H, W) or (N, C)."""
+        """Add a feature (N, C, H, W) or (N, C), or one with channels that stand elsewhere."""
+        x = np.moveaxis(x, -1, 1) if self.grid.is_last else x
         change = self._round(x)
         if self.grid.zero.min() == np.iinfo(self.grid.zero.dtype).min:
             x, change = np.maximum(x, 0), self._round(np.maximum(x, 0))
         axes = (0, *range(2, x.ndim))
-        if self.origin is None:
-            self.origin = x.mean(axis=axes, keepdims=True)
-        x = x - self.origin
-        parts = [each.sum(axis=axes) for each in (x, x * x, change, change * change)]
+        with np.errstate(all="ignore"):
+            if self.origin is None:
+                self.origin = x.mean(axis=axes, keepdims=True)
+            x = x - self.origin
+            parts = [each.sum(axis=axes) for each in (x, x * x, change, change * change)]
         self.totals = self.totals + np.stack(parts)
         self.count += x.size // x.shape[1]
 
@@ -190,15 +193,16 @@ class _Sums:
         spread[grid.axis] = grid.scale.size
         scale = grid.scale.astype(np.float64).reshape(spread)
         zero = grid.zero.astype(np.float64).reshape(spread)
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(all="ignore"):  # of what has overflowed
             whole = np.clip(np.rint(x / scale) + zero, limits.min, limits.max)
             return (whole - zero) * scale - x
 
     def share_lost(self) -> float:
         """Return the largest share of what varies that a scale loses, NaN where nothing varies."""
         x, squares, change, changes = self.totals
-        varies = np.maximum(squares - x * x / self.count, 0)
-        lost = np.maximum(changes - change * change / self.count, 0)
+        with np.errstate(all="ignore"):
+            varies = np.maximum(squares - x * x / self.count, 0)
+            lost = np.maximum(changes - change * change / self.count, 0)
         if not np.isfinite(varies).all() or not np.isfinite(lost).all():
             return 1.0
         if varies.sum() <= FLOAT32 * self.count * np.square(self.origin).sum():

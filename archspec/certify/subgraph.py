@@ -117,7 +117,7 @@ class SubgraphExtractor:
         given = []
         for name, x in inputs.items():
             kind = kinds.get(name, FLOAT)
-            given.append(helper.make_tensor_value_info(name, kind, fix_shape(x)))
+            given.append(helper.make_tensor_value_info(name, kind, fix_shape(x.shape)))
         made = [helper.make_tensor_value_info(name, kinds.get(name, FLOAT), None) for name in ends]
         protos = self._copy_nodes(nodes)
         tensors = self._copy_constants(constants)
@@ -187,9 +187,9 @@ def _widen(tensor: Any) -> None:
         tensor.CopyFrom(numpy_helper.from_array(wide, tensor.name))
 
 
-def fix_shape(x: Feature) -> tuple[int, ...]:
+def fix_shape(shape: Sequence[Any]) -> tuple[int, ...]:
     """Return a tensor's shape, of one image where the batch is free."""
     sizes = []
-    for size in x.shape:
+    for size in shape:
         sizes.append(size if isinstance(size, int) else 1)
     return tuple(sizes)

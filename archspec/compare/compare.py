@@ -94,6 +94,7 @@ class _Request:
     zero_biases: AbstractSet[str] | None
     norms_shift: bool
     filters_of: FiltersOf
+    copies: AbstractSet[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,7 @@ def compare(
     zero_biases: AbstractSet[str] | None = None,
     norms_shift: bool = False,
     filters_of: FiltersOf = lambda name: None,
+    copies: AbstractSet[str] = frozenset(),
 ) -> Comparison:
     """Return how a graph without regions, read from a file, differs from a spec's verified graph.
 
@@ -125,13 +127,14 @@ def compare(
     None, a bias that is absent is such a one too: exporters of ONNX drop them. `norms_shift` says
     that a norm of the file shifts: then one that was folded would have left a bias. `filters_of`
     gives the filters of one of the file's operators, and is asked where the spec standardizes them
-    and the file does not: it may have stored the outcome.
+    and the file does not: it may have stored the outcome. `copies` are operators that the file has
+    once, and so has no names for.
 
     Raises:
         ModelFileError: R009, the file's concatenations join more values than any spec may.
     """
     plain = as_it_is_read(spec_graph)
-    request = _Request(ordered, named, zero_biases, norms_shift, filters_of)
+    request = _Request(ordered, named, zero_biases, norms_shift, filters_of, copies)
     as_written = _compare_as(spec_graph, plain, found, request)
     # Without its pool a vector and a map of one pixel are the same operators: no longer told apart.
     if as_written.is_equal or not have_alike_outputs(spec_graph, found):
@@ -177,8 +180,8 @@ def _compare_as(spec: Graph, plain: Graph, found: Graph, request: _Request) -> C
         notes.extend(write_order_notes(order))
     named = request.named and not differences  # of another network, other names say nothing
     if named:
-        differences = _limit_lines(find_other_names(match))
-        notes.extend(note_nameless(match))
+        differences = _limit_lines(find_other_names(match, request.copies))
+        notes.extend(note_nameless(match, request.copies))
     requests = ((NAMES, named), (ORDER, request.ordered))
     requested = tuple(words for words, is_asked in requests if is_asked)
     return Comparison(

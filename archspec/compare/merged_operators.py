@@ -18,14 +18,6 @@ from archspec.compare.whole_map_pools import as_it_is_read
 from archspec.graph.ir import Graph, Op
 from archspec.operators.table import COMMUTATIVE, OPERATORS
 
-_FOR = ", for "
-"""Stands in the name of a copy, between its original and what it stands for."""
-
-
-def is_copy(name: str) -> bool:
-    """Say whether an operator is a copy, which the file itself has no name for."""
-    return _FOR in name
-
 
 @dataclass(frozen=True, slots=True)
 class Parted:
@@ -101,7 +93,9 @@ class _SideBySide:
             ours = self.folded[ours]
         if self.partners.get(ours) != theirs or self.holders[theirs][0] == ours:
             return theirs
-        name = f"{theirs}{_FOR}{ours}"
+        name = f"{theirs}, for {ours}"
+        while name in self.theirs.ops:  # a file may call its operators whatever it likes
+            name = f"{name}'"
         self.copies[name] = theirs
         return name
 

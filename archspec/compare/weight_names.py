@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 
 from archspec.compare.match import Match
-from archspec.compare.merged_operators import is_copy
 from archspec.compare.row_facts import is_written_out
 from archspec.errors import Diagnostic, format_count
 from archspec.graph.ir import Op
@@ -25,17 +25,19 @@ _MADE_OF_TWO = re.compile(r"\+bias|\+bare| without its norm")
 _NUMBERED = re.compile(r"\w*Node_\d+")
 
 
-def find_other_names(match: Match) -> Iterator[Diagnostic]:
-    """Yield each operator with weights that the file calls otherwise than the spec."""
-    for name, called in _pair_names(match):
+def find_other_names(match: Match, copies: AbstractSet[str]) -> Iterator[Diagnostic]:
+    """Yield each operator with weights that the file calls otherwise than the spec; of `copies` it
+    has but the originals.
+    """
+    for name, called in _pair_names(match, copies):
         # Without a name there is nothing to compare: a note says so.
         if called and called != name:
             yield Diagnostic("R112", f"{name} is called {called} in the file", name)
 
 
-def note_nameless(match: Match) -> Iterator[str]:
+def note_nameless(match: Match, copies: AbstractSet[str]) -> Iterator[str]:
     """Yield a note, where the file has no names for some operators with weights."""
-    count = sum(not called for _, called in _pair_names(match))
+    count = sum(not called for _, called in _pair_names(match, copies))
     if count:
         yield (
             f"the file has no names for the weights of {format_count(count, 'operator')}: not "
@@ -43,14 +45,15 @@ def note_nameless(match: Match) -> Iterator[str]:
         )
 
 
-def _pair_names(match: Match) -> Iterator[tuple[str, str]]:
+def _pair_names(match: Match, copies: AbstractSet[str]) -> Iterator[tuple[str, str]]:
     """What the spec and the file call each operator with weights,
     but for norms that are folded in the file.
     """
     for expected, found in match.complete_pairs:
         pairs = zip(expected.ops, found.ops, strict=True)
         for ours, theirs in [pair for pair in pairs if _are_named(*pair)]:
-            yield ours.name, _name_to_place(_MADE_OF_TWO.sub("", theirs.name))
+            name = _MADE_OF_TWO.sub("", theirs.name)
+            yield ours.name, "" if name in copies else _name_to_place(name)
 
 
 def _are_named(ours: Op, theirs: Op) -> bool:
@@ -59,7 +62,7 @@ def _are_named(ours: Op, theirs: Op) -> bool:
 
 
 def _name_to_place(name: str) -> str:
-    """The place that a name tells; none where nodes are just numbered, or copied by us."""
+    """The place that a name tells; none where nodes are just numbered."""
     if name.startswith("/"):
         return ".".join(name.split("/")[1:-1])
-    return "" if _NUMBERED.fullmatch(name) or is_copy(name) else name
+    return "" if _NUMBERED.fullmatch(name) else name

@@ -87,8 +87,9 @@ class Tensor:
 
     @property
     def place(self) -> Source:
-        """Where its values are had."""
-        return self.source if self.values is None else self.values
+        """Where its values are had: of what whole numbers stand for, with their steps."""
+        is_whole = find_whole(self.source) is not None
+        return self.source if self.values is None or is_whole else self.values
 
     @property
     def number(self) -> float | None:
@@ -109,6 +110,8 @@ class OperatorWeights:
     others: tuple[Source, ...] = ()
     variance: Source = None
     """Of a batch norm, which takes the root of this and eps; it is one of the others too."""
+    before: Source = None
+    """What a norm that is written out adds before it scales: the others are added behind."""
 
 
 def locate_values(
@@ -133,6 +136,17 @@ def compute_later(
     if unknown or steps > MAX_STEPS or prod(dims) > MAX_COMPUTED:
         return None
     return Computed(operator, dims, inputs, axes, steps)
+
+
+def find_whole(source: Source) -> Computed | None:
+    """Return what whole numbers stand for, however it is turned afterwards; None where there are
+    none.
+    """
+    while isinstance(source, Computed) and source.inputs:
+        if source.operator == "DequantizeLinear":
+            return source
+        source = source.inputs[0]
+    return None
 
 
 def transpose_later(source: Source, dims: tuple[int, ...]) -> Source:
@@ -197,9 +211,12 @@ class Values:
         return b""
 
 
-def evaluate(source: Computed) -> Array | None:
-    """Return what an operator makes of values that are here, None where it makes nothing."""
-    return _run_operator(source, *(_floats(each) for each in source.inputs))
+def evaluate(source: Source) -> Array | None:
+    """Return values that are here, or what operators make of such; None where there are none."""
+    if isinstance(source, Computed):
+        arrays = [evaluate(each) for each in source.inputs]
+        return None if any(array is None for array in arrays) else _run_operator(source, *arrays)
+    return None if source is None or isinstance(source, Stored) else _floats(source)
 
 
 def _run_operator(source: Computed, *arrays: Array) -> Array | None:

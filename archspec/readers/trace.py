@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from archspec.errors import Diagnostic
 from archspec.graph.ir import Graph, Op
-from archspec.readers.tensors import Computed, OperatorWeights, Tensor
+from archspec.readers.tensors import Computed, OperatorWeights, Source, Tensor
 
 MAX_CHANNELS = 2**31
 MAX_NAME = 200
@@ -55,6 +55,10 @@ class Grid:
     axis: int
     op: str = ""
     """The operator that makes the feature."""
+    shape: tuple[Any, ...] = ()
+    """Of what that gives."""
+    is_last: bool = False
+    """The feature's channels stand last in the file."""
 
 
 class Unsupported(Exception):
@@ -71,8 +75,9 @@ class Trace:
     faults: dict[str, str] = field(default_factory=dict)
     owners: dict[str, str] = field(default_factory=dict)
     """The operator that used a weight first, by the weight."""
-    implied: set[str] = field(default_factory=set)
-    """ReLUs for which no node stands: a quantised value does without them."""
+    implied: dict[str, float] = field(default_factory=dict)
+    """ReLUs for which no node stands, since a quantised value does without them; and the largest
+    value that this has."""
     wholes: dict[tuple[Any, ...], str] = field(default_factory=dict)
     """Operators that several nodes come to, by their kind, numbers and what they read."""
     written: dict[str, str] = field(default_factory=dict)
@@ -118,6 +123,10 @@ class Trace:
         """Note that an operator scales its channels once more."""
         known = self.weights.get(op, OperatorWeights())
         self.weights[op] = replace(known, scales=(*known.scales, weight.place))
+
+    def shift_before(self, op: str, shift: Source) -> None:
+        """Note what is added to an operator's input before it scales this."""
+        self.weights[op] = replace(self.weights[op], before=shift)
 
     def shares(self, name: str, weights: Sequence[Tensor]) -> dict[str, str]:
         """Return the attribute of an operator some of whose weights another one has already."""

@@ -6,8 +6,10 @@ import subprocess
 from hashlib import sha256
 from pathlib import Path
 
+import oracle
 import pytest
 from conftest import densenet
+from safetensors.numpy import save_file
 
 from archspec.graph.build import build_graph
 from archspec.runtime import prepare
@@ -15,6 +17,8 @@ from archspec.spec.load import load_spec
 from archspec.writers.mindspore.create_model import create_model, import_text
 from archspec.writers.mindspore.export_mindir import export_mindir
 from archspec.writers.mindspore.module import write_module
+from archspec.writers.onnx.model import make_onnx
+from archspec.writers.onnx.onnx_files import save_onnx
 
 ROOT = Path(__file__).parents[2]
 
@@ -219,6 +223,25 @@ def test_a_certificate_that_cannot_be_written_is_told(files: Path, tmp_path: Pat
     )
     assert (ended.returncode, ended.stdout) == (1, "")
     assert "W002 cannot be written" in ended.stderr
+
+
+def test_moving_averages_of_a_checkpoint_are_compared_when_asked_for(tmp_path: Path) -> None:
+    """Else its plain weights are, and a note says that they were."""
+    graph = build_graph(load_spec("densenetbc_digits"))
+    averages = oracle.random_parameters(graph.ops.values(), 0)
+    plain = oracle.random_parameters(graph.ops.values(), 1)
+    file, both = tmp_path / "a.onnx", tmp_path / "both.safetensors"
+    save_onnx(make_onnx(graph, averages), file)
+    save_file({**plain, **{f"ema.{name}": values for name, values in averages.items()}}, both)
+    ended = certify(file, "densenetbc_digits", "--ckpt", both)
+    assert ended.returncode == 3
+    assert f"note: {both}: the file's plain weights were taken; its EMA weights" in ended.stdout
+    ended = certify(file, "densenetbc_digits", "--ckpt", both, "--ema")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert f"note: {both}: the file's EMA weights, 'ema', were taken" in ended.stdout
+    ended = certify(file, "densenetbc_digits", "--ema")
+    assert ended.returncode == 2
+    assert "goes with --ckpt" in ended.stderr
 
 
 def test_our_own_files_have_the_specs_names(files: Path) -> None:

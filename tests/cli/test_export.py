@@ -20,7 +20,7 @@ from conftest import densenet, passed, refused, started
 from PIL import Image
 
 from archspec.certify.certify_file import certify_file
-from archspec.errors import ArchspecError, Place
+from archspec.errors import ArchspecError, Place, SpecError
 from archspec.graph.build import build_graph
 from archspec.readers.frontends import read_model_file
 from archspec.readers.mindir.messages import load_messages
@@ -604,3 +604,14 @@ def test_what_cannot_be_exported_so_is_refused_and_leaves_nothing(
     assert done.returncode in (1, 2)
     assert all(word in done.stderr for word in words), done.stderr
     assert [file.name for file in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("of_file", [False, True])
+def test_an_empty_word_is_no_recipe(of_file: bool, digits_run: Path, tmp_path: Path) -> None:
+    """As a shell makes it of "$UNSET": neither the run's own, nor the file's."""
+    target = digits_run
+    if of_file:
+        target = tmp_path / "net.onnx"
+        export_onnx(open_trained(str(digits_run)), target, form=OnnxForm(is_checked=False))
+    with pytest.raises(SpecError, match="S010 there is no recipe ''"):
+        open_trained(str(target), recipe="")

@@ -135,6 +135,23 @@ def test_names_are_compared_of_what_the_file_has(tmp_path: Path) -> None:
     assert "the file has no names for the weights of" in " ".join(found.notes)
 
 
+def test_a_name_that_reads_like_that_of_a_copy_is_compared(tmp_path: Path) -> None:
+    """An operator is a copy by what was copied, whatever the file calls its own."""
+    spec = Spec.model_validate(settings_of())
+    graph = verify_or_raise(build_graph(spec))
+    name = next(op.name for op in graph.ops.values() if op.kind == "conv")
+    file, other = tmp_path / "net.onnx", f"{name}, for what"
+    model = write(WeightedGraph(graph, tensors_of(graph)), file)
+    for tensor in model.graph.initializer:
+        tensor.name = tensor.name.replace(f"{name}.", f"{other}.")
+    for node in model.graph.node:
+        node.input[:] = [each.replace(f"{name}.", f"{other}.") for each in node.input]
+    save_onnx(model, file)
+    for optimized in (False, True):
+        found = certify_file(file, spec, optimized=optimized, names=True)
+        assert any(f"{name} is called {other} in the file" in line for line in lines(found))
+
+
 def test_a_file_as_the_spec_says_is_taken_too(tmp_path: Path) -> None:
     """`--optimized` takes more, and nothing less; what it says is then the same."""
     for case in SETTINGS:

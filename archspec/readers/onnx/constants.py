@@ -71,10 +71,13 @@ def _move_dims(call: Call, move: Callable[[Array], Array]) -> Tensor:
     """Move a constant's dimensions about, its values with them where they are known."""
     tensor: Tensor = call.inputs[0]
     if tensor.values is not None:
-        values = move(tensor.values)
-        return replace(tensor, dims=values.shape, values=values)
+        return _with_values(tensor, move(tensor.values))
     likeness = np.broadcast_to(np.zeros(()), tensor.dims)
     return _reorder(tensor, move(likeness).shape)
+
+
+def _with_values(tensor: Tensor, values: Array) -> Tensor:
+    return replace(_reorder(tensor, values.shape), values=values)
 
 
 def _reorder(tensor: Tensor, dims: tuple[int, ...]) -> Tensor:
@@ -92,8 +95,6 @@ def _axes(call: Call) -> tuple[int, ...]:
 def _transpose(call: Call) -> Tensor:
     axes, tensor = call.attrs.get("perm"), call.inputs[0]
     made = _move_dims(call, lambda values: np.transpose(values, axes))
-    if made.values is not None:
-        return made
     return replace(made, source=compute_later("Transpose", made.dims, tensor.source, axes=axes))
 
 
@@ -103,8 +104,7 @@ def _reshape(call: Call) -> Tensor:
     sizes = take_over_sizes(call, wanted, tensor.dims)
     if tensor.values is None:
         return _reorder(tensor, _resolve_sizes(tensor.dims, sizes))
-    values = tensor.values.reshape(sizes)
-    return replace(tensor, dims=values.shape, values=values)
+    return _with_values(tensor, tensor.values.reshape(sizes))
 
 
 def _resolve_sizes(dims: tuple[int, ...], sizes: list[int]) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from archspec.readers.onnx import vectors, windows
+from archspec.readers.onnx import blurs, vectors, windows
 from archspec.readers.onnx.call import Call, axis_of
 from archspec.readers.onnx.elementwise import is_per_channel
 from archspec.readers.tensors import Tensor, transpose_later
@@ -52,7 +52,7 @@ class OnnxNode(Call):
     mirrors_edges = windows.mirrors_edges
     sliding_filters = windows.sliding_filters
     enlarging_filters = windows.enlarging_filters
-    blur = windows.blur
+    blur = blurs.blur
     padded_map = windows.padded_map
     covers = windows.covers
     leaves_padding_out = windows.leaves_padding_out

@@ -13,27 +13,28 @@ from typing import Any
 
 import numpy as np
 
-from archspec.operators.table import OPERATORS
+from archspec.operators.table import REMAINS
 from archspec.readers.onnx.call import GROUPED, MAX_COMPUTED, TYPES, Array, Call, axis_of
+from archspec.readers.onnx.signs import is_never_negative
+from archspec.readers.pixel_orders import PIXELS
 from archspec.readers.tensors import Computed, Source, Tensor, compute_later, evaluate
-from archspec.readers.trace import Feature, Grid, Trace, Unsupported
-
-MAX_LOOKED = 256
-"""Operators that are looked through for one that gives nothing below zero."""
+from archspec.readers.trace import Feature, Grid, Unsupported
 
 QUANTISED = "quantised value"
 _UNSIGNED = np.dtype(np.uint8)
 """What a QuantizeLinear gives that says nothing else."""
 
 
+_MOVED = (GROUPED, PIXELS, "permuted", "padding", "group norm")
+"""What may be pending of a feature that is rounded: values that have moved, zeros beside them, or
+groups that are normed already."""
+
+
 def quantise(call: Call) -> Feature:
     """Return the same feature, which a DequantizeLinear must read."""
-    grouped = GROUPED if call.is_pending(GROUPED) else ""
-    x, (scale, zero, axis) = call.feature(pending=grouped), _grid(call, _output_type(call))
-    if x.pending and scale.size > 1:
-        raise Unsupported("rounds channels in groups by several scales")
-    if x.pending:
-        return _quantise_grouped(call, x, scale, zero)
+    kind = next((kind for kind in _MOVED if call.is_pending(kind)), "")
+    x, (scale, zero, axis) = call.feature(pending=kind), _grid(call, _output_type(call))
+    _check_moved(x, scale)
     if scale.size > 1:
         axis = axis_of(x, axis)
         if x.shape[axis] != scale.size:
@@ -41,25 +42,38 @@ def quantise(call: Call) -> Feature:
     lowest, highest = _range(zero)
     if (zero == highest).any():
         raise Unsupported(f"gives nothing above zero: its zero point is {highest}, the largest")
+    is_last = x.pending[:1] == ("permuted",)
+    call.trace.grids[call.output] = Grid(scale, zero, axis, x.op, x.shape, is_last)
     is_cut = zero == lowest
-    if is_cut.any() and not _is_never_negative(call.trace, x.op):
-        if not is_cut.all():
-            raise Unsupported("gives nothing below zero in some channels alone")
-        x = call.op("relu", [x], x.shape)
-        call.trace.implied.add(x.op)
-    call.trace.grids[call.output] = Grid(scale, zero, axis, x.op)
-    return replace(x, pending=(QUANTISED, zero.dtype.name, scale.tolist(), zero.tolist(), axis))
+    if is_cut.any() and not is_never_negative(call.trace, x.op):
+        x = _cut_below_zero(call, x, is_everywhere=bool(is_cut.all()))
+        end = (highest - zero.astype(float)) * scale
+        call.trace.implied[x.op] = float(end.max())
+    return replace(
+        x, pending=(QUANTISED, zero.dtype.name, scale.tolist(), zero.tolist(), axis, *x.pending)
+    )
 
 
-def _quantise_grouped(call: Call, x: Feature, scale: Array, zero: Array) -> Feature:
-    """Of channels in groups, such as a shuffle has in between: by the scale that they were rounded
-    by before, which is looked at there.
-    """
-    of_op = (grid for grid in call.trace.grids.values() if grid.op == x.op)
-    if not any((grid.scale == scale).all() and (grid.zero == zero).all() for grid in of_op):
-        raise Unsupported("rounds channels in groups by another scale than before")
-    grid = (zero.dtype.name, scale.tolist(), zero.tolist(), 0)
-    return replace(x, pending=(QUANTISED, *grid, *x.pending))
+def _check_moved(x: Feature, scale: Array) -> None:
+    """Zeros are whole numbers in whatever steps; other numbers beside a map may be cut off."""
+    if not x.pending:
+        return
+    kind, *rest = x.pending
+    if kind == "padding" and rest[1:] != [0.0, "reflect"] and rest[1:] != [0.0, "constant"]:
+        raise Unsupported(f"rounds a padding of {rest[1]}")
+    if scale.size > 1:
+        raise Unsupported(f"rounds a part of a {kind} by several scales")
+
+
+def _cut_below_zero(call: Call, x: Feature, *, is_everywhere: bool) -> Feature:
+    """A ReLU, which may stand before values move as well as behind."""
+    if not is_everywhere:
+        raise Unsupported("gives nothing below zero in some channels alone")
+    is_part = x.op in call.trace.faults and call.maker(x).kind not in REMAINS
+    if x.pending[:1] == ("group norm",) or is_part:
+        raise Unsupported("gives nothing below zero in the middle of an operator")
+    made = call.op("relu", [replace(x, pending=())], x.shape)
+    return replace(made, pending=x.pending)
 
 
 def dequantise(call: Call) -> Feature:
@@ -152,21 +166,6 @@ def _take_values(call: Call, index: int) -> Array:
 def _range(zero: Array) -> tuple[int, int]:
     limits = np.iinfo(zero.dtype)
     return int(limits.min), int(limits.max)
-
-
-def _is_never_negative(trace: Trace, name: str) -> bool:
-    """Say whether a value is what ReLUs give, joined or pooled."""
-    seen, waiting = {name}, [name]
-    while waiting and len(seen) <= MAX_LOOKED:
-        op = trace.ops[waiting.pop()]
-        row = OPERATORS.get(op.kind)
-        if row is None or not (row.is_never_negative or row.keeps_sign):
-            return False
-        if not row.is_never_negative:
-            before = {*op.inputs} - seen
-            seen |= before
-            waiting.extend(before)
-    return not waiting
 
 
 _MAKES = ("QuantizeLinear", "com.microsoft::QuantizeLinear")

@@ -20,8 +20,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from archspec.errors import format_count
 from archspec.graph.ir import Graph
 from archspec.operators.table import OPERATORS
@@ -29,7 +27,7 @@ from archspec.readers.interpreter import FreeSize
 from archspec.readers.onnx.decode import Model, Node, read_model
 from archspec.readers.onnx.interpret import run_model
 from archspec.readers.reading import Reading, reading_of
-from archspec.readers.tensors import Computed, Source, Tensor
+from archspec.readers.tensors import Computed, Source, Tensor, evaluate
 from archspec.readers.trace import Feature, Grid
 
 
@@ -60,6 +58,8 @@ class OnnxReading(Reading):
     """What features are rounded to, by the whole numbers' name in the file."""
     whole_weights: Mapping[str, Computed] = field(default_factory=dict, kw_only=True)
     """Constants that whole numbers stand for, by their name in the file."""
+    implied: Mapping[str, float] = field(default_factory=dict, kw_only=True)
+    """ReLUs for which whole numbers stand alone, and the largest value of these."""
 
 
 def onnx_reading(path: Path, size: FreeSize = None) -> OnnxReading:
@@ -84,6 +84,7 @@ def onnx_reading(path: Path, size: FreeSize = None) -> OnnxReading:
         notes=(*reading.notes, *_describe_quantised(model, values)),
         grids=trace.grids,
         whole_weights=trace.whole_weights,
+        implied=trace.implied,
     )
 
 
@@ -103,11 +104,12 @@ def _norms_shift(reading: Reading) -> bool:
     known = reading.weights.items()
     norms = (norm for name, norm in known if OPERATORS[kinds[name]].has_statistics)
     shifts = (each for norm in norms for each in norm.others if each is not norm.variance)
-    return any(isinstance(shift, np.ndarray) and bool(shift.any()) for shift in shifts)
+    return any(not _is_zero(shift) for shift in shifts if evaluate(shift) is not None)
 
 
 def _is_zero(source: Source) -> bool:
-    return isinstance(source, np.ndarray) and not source.any()
+    values = evaluate(source)
+    return values is not None and not values.any()
 
 
 def _describe_quantised(model: Model, values: Mapping[str, Any]) -> Iterator[str]:

@@ -17,7 +17,13 @@ from archspec.operators.norm_nodes import EPS
 from archspec.operators.norms import norm_of_scale_and_shift
 from archspec.operators.table import NORMS, OPERATORS, attribute
 from archspec.readers.onnx.call import GROUPED, Call
-from archspec.readers.tensors import OperatorWeights, Source, Tensor, compute_later
+from archspec.readers.tensors import (
+    OperatorWeights,
+    Source,
+    Tensor,
+    compute_later,
+    evaluate,
+)
 from archspec.readers.trace import UNKNOWN, Feature, Unsupported
 
 BARE = "bare"
@@ -38,12 +44,15 @@ def _are_trivial(call: Call) -> bool:
     scale, shift = call.weight(1, 1).values, call.weight(2, 1).values
     if scale is None or shift is None:
         return False
-    return bool((scale == 1).all() and (shift == 0).all())
+    # Of whole numbers their scale is rounded.
+    return bool(np.allclose(scale, 1, rtol=1e-6, atol=0) and (shift == 0).all())
 
 
 def shift(call: Call, x: Feature, weight: Tensor) -> Feature:
     """Add a value to each channel: a bias, or a part of a norm."""
     op = call.trace.ops[x.op]
+    if call.kind == "Sub":
+        weight = _computed(weight, "Neg")
     if op.kind in NORMS and _shifts(op):
         made = _again(call, x)
         call.trace.copy(made.op, made.op, weight)
@@ -85,19 +94,31 @@ def scale(call: Call, x: Feature, weight: Tensor) -> Feature:
     """Multiply each channel by a value: a part of a norm, or a scale by itself."""
     op = call.trace.ops[x.op]
     if call.kind == "Div":
-        weight = replace(
-            weight, values=None, source=compute_later("Reciprocal", weight.dims, weight.place)
-        )
+        weight = _computed(weight, "Reciprocal")
     if op.kind in NORMS and not _is_complete(call, op) and not _has_ones(call, op):
         made = _again(call, x)
         call.trace.rescale(made.op, weight)
         return made
     if op.kind == CHANNEL_SHIFT:
-        return add_affine(call, call.known(op.inputs[0]), weight)
+        (before,) = call.trace.weights[op.name].scales
+        return _scale_shifted(call, op.inputs[0], before, weight)
     bare = op.name.rpartition(f"+{BARE}")[0]
     if bare in call.trace.ops:
-        return add_affine(call, call.known(bare), weight)
+        return _scale_shifted(call, bare, call.trace.weights[op.name].others[-1], weight)
     return _part_of_norm(call, CHANNEL_SCALE, x, weight)
+
+
+def _scale_shifted(call: Call, name: str, before: Source, weight: Tensor) -> Feature:
+    """A norm of what was shifted first, as a mean is taken off."""
+    made = add_affine(call, call.known(name), weight)
+    call.trace.shift_before(made.op, before)
+    return made
+
+
+def _computed(weight: Tensor, operator: str) -> Tensor:
+    made = compute_later(operator, weight.dims, weight.place)
+    few = None if weight.values is None else evaluate(made)
+    return replace(weight, values=few, source=made)
 
 
 def _again(call: Call, x: Feature) -> Feature:
@@ -140,8 +161,9 @@ def _has_ones(call: Call, norm: Op) -> bool:
     return call.trace.weights.get(norm.name, OperatorWeights()).variance is not None
 
 
-def _are_all(values: Source, number: int) -> bool:
-    return isinstance(values, np.ndarray) and bool((values == number).all())
+def _are_all(source: Source, number: int) -> bool:
+    values = evaluate(source)
+    return values is not None and bool((values == number).all())
 
 
 def _part_of_norm(call: Call, kind: str, x: Feature, weight: Tensor) -> Feature:

@@ -6,25 +6,19 @@ import reprlib
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from archspec.operators.file_node import SlidingFilters
 from archspec.readers.computed_filters import with_its_weight
 from archspec.readers.onnx.call import Call
-from archspec.readers.onnx.scales_and_shifts import add_affine
 from archspec.readers.onnx.slices import crop
 from archspec.readers.tensors import Tensor
 from archspec.readers.trace import Feature, Unsupported
 from archspec.readers.window_arithmetic import (
     MAX_PADDING,
-    NO_BLUR,
     NO_PADDING,
     Pixels,
     are_sizes,
-    blur_filter,
     count_enlarged,
     count_padded,
-    expect_blurs_padding,
     expect_groups,
     expect_harmless_zeros,
     expect_pixels,
@@ -48,15 +42,15 @@ def mirrors_edges(call: Call) -> bool:
 def sliding_filters(call: Call) -> SlidingFilters:
     """Return what a convolution is; a padding before it becomes its own."""
     call, told = with_its_weight(call)
-    x, (weight, *biases), groups = _read_filters(call)
+    x, (weight, *biases), groups = read_filters(call)
     _expect_zeros(x)
     dilation = square(call.attrs.get("dilations", 1))
-    attrs, pixels = _window(call, x, weight.dims, dilation)
+    attrs, pixels = window(call, x, weight.dims, dilation)
     attrs |= {"dilation": dilation, "groups": groups, **told}
     return SlidingFilters(x, [weight, *biases], attrs, pixels)
 
 
-def _read_filters(call: Call) -> tuple[Feature, list[Tensor], int]:
+def read_filters(call: Call) -> tuple[Feature, list[Tensor], int]:
     """What a convolution reads, its filters with a bias if there is one, and their groups."""
     x, weight = call.feature(dims=4, pending="padding"), call.weight(1, 4)
     groups = call.attrs.get("group", 1)
@@ -80,27 +74,6 @@ def _biases(call: Call, out: int) -> list[Tensor]:
     if any(bias.dims != (out,) for bias in biases):
         raise Unsupported(f"has a bias of {biases[0].dims} for {out} outputs")
     return biases
-
-
-def blur(call: Call, kind: str) -> Feature:
-    """Add a blur (Zhang 2019), whose filters are the binomial one for each channel.
-
-    Filters that are multiples of it hold the batch norm that was behind.
-    """
-    x, (weight, *biases), _ = _read_filters(call)
-    channels, filters = x.shape[1], weight.values
-    binomial = blur_filter(weight.dims, channels)
-    if filters is None:
-        raise Unsupported(NO_BLUR)
-    scales = np.asarray(filters, float).sum((1, 2, 3))
-    if not np.allclose(filters, scales[:, None, None, None] * binomial, rtol=1e-3):
-        raise Unsupported(NO_BLUR)
-    attrs, size = _window(call, x, weight.dims)
-    expect_blurs_padding(attrs)
-    made = call.op(kind, [x], (*x.shape[:2], *size), **attrs)
-    if np.allclose(scales, 1, rtol=1e-3) and not biases:
-        return made
-    return add_affine(call, made, replace(weight, dims=(channels,), values=scales), *biases)
 
 
 def enlarging_filters(call: Call) -> SlidingFilters:
@@ -229,9 +202,7 @@ def _factor(scale: float) -> int:
     return int(scale)
 
 
-def _window(
-    call: Call, x: Feature, kernel: Any, dilation: int = 1
-) -> tuple[dict[str, Any], Pixels]:
+def window(call: Call, x: Feature, kernel: Any, dilation: int = 1) -> tuple[dict[str, Any], Pixels]:
     """A sliding window's attributes, and the pixels of its output: at least one."""
     attrs, size = _sliding(call, x, kernel, dilation)
     expect_pixels(x, attrs, size)

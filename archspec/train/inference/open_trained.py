@@ -103,7 +103,9 @@ def open_trained(
     if os.path.isdir(target):  # pathlib's own raises for a name that is too long
         run = open_run(Path(target))
         spec = _resize_input(run, overrides)
-        chosen = load_recipe(recipe or run.path / "recipe.yaml", recipe_overrides)
+        chosen = load_recipe(
+            run.path / "recipe.yaml" if recipe is None else recipe, recipe_overrides
+        )
         trained = Trained(spec, chosen, ckpt or find_best(run), run.settings.classes, run)
         if ckpt is not None or ema:
             found = convert_file(trained.checkpoint, spec, ema=ema)
@@ -231,7 +233,9 @@ def _open_spec(
     if classes and classes != spec.head.num_classes:
         found_classes = Override(("head.num_classes", classes), Place(str(ckpt), "found"))
         spec = load_spec(target, [*overrides, found_classes])
-    chosen = load_recipe(recipe or _choose_recipe(spec, data_dir), recipe_overrides)
+    chosen = load_recipe(
+        _choose_recipe(spec, data_dir) if recipe is None else recipe, recipe_overrides
+    )
     classes_told = _read_class_names(spec, chosen)
     return Trained(spec, chosen, ckpt, classes_told, None, found.tensors, found.adaptations)
 

@@ -78,7 +78,7 @@ def read_network(
         except SpecError as error:  # whose place is a file that is gone by then
             message = f"does not say which network it is: {error.diagnostics[0].message}"
             raise ModelFileError.one("R004", message, str(file)) from None
-        chosen = load_recipe(recipe or folder / f"{RECIPE}.yaml", overrides)
+        chosen = load_recipe(folder / f"{RECIPE}.yaml" if recipe is None else recipe, overrides)
     reads_images = told.items() >= IN_THE_FILE.items()
     classes = _read_classes(file, told[CLASSES])
     if classes and len(classes) != spec.head.num_classes:

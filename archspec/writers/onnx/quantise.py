@@ -21,6 +21,7 @@ from onnx import ModelProto, helper, load, numpy_helper, save
 
 from archspec.operators.table import ROWS
 from archspec.runtime import import_onnx_runtime, import_quantiser
+from archspec.writers.onnx.dead_features import give_ranges
 
 METHOD = "minmax"
 """How the range of a feature is chosen: from the least to the largest value that it had."""
@@ -44,10 +45,11 @@ def quantise(source: Path, batches: Iterator[Values]) -> ModelProto:
     quantiser = import_quantiser()
     folded, made = (source.with_name(f"{name}-{source.name}") for name in ("folded", "quantised"))
     single = _fold_norms(source, folded)
+    reader = _Reader(single.graph.input[0].name, batches)
     quantiser.quantize_static(
         str(folded),
         str(made),
-        _Reader(single.graph.input[0].name, batches),
+        reader,
         quant_format=quantiser.QuantFormat.QDQ,
         op_types_to_quantize=[row.onnx_of_int8 for row in ROWS if row.onnx_of_int8],
         nodes_to_exclude=_find_padded(single),
@@ -57,6 +59,7 @@ def quantise(source: Path, batches: Iterator[Values]) -> ModelProto:
         calibrate_method=quantiser.CalibrationMethod.MinMax,
     )
     model = load(made)
+    give_ranges(model, folded, reader.shape)
     _leave_room_beside_zero(model, single)
     used = {node.domain for node in model.graph.node}
     kept = [each for each in model.opset_import if each.domain in used]
@@ -108,7 +111,12 @@ class _Reader:
     def __init__(self, name: str, batches: Iterator[Values]) -> None:
         self.name = name
         self.batches = batches
+        self.shape: tuple[int, ...] = ()
+        """Of the last batch."""
 
     def get_next(self) -> dict[str, Any] | None:
         images = next(self.batches, None)
-        return None if images is None else {self.name: images}
+        if images is None:
+            return None
+        self.shape = images.shape
+        return {self.name: images}
