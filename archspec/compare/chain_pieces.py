@@ -13,7 +13,7 @@ from dataclasses import replace
 from itertools import groupby
 
 from archspec.compare.chains import Chain, Pair
-from archspec.operators.table import COMMUTATIVE
+from archspec.operators.table import COMBINING
 
 
 def cut_pairs(pairs: Iterable[Pair]) -> tuple[Pair, ...]:
@@ -64,7 +64,7 @@ def _pair_parts_anew(run: Sequence[Pair]) -> list[Pair]:
         if (
             left
             and _key_of_ops(left[0])[:1] != _key_of_ops(part)[:1]
-            and left[0].ops[0].kind in COMMUTATIVE
+            and left[0].ops[0].kind in COMBINING
         ):
             surplus, *left[:1] = _split_by_sizes(left[0], [1, len(left[0].ops) - 1])
             pairs.append((None, surplus))

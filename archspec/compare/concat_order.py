@@ -15,7 +15,7 @@ from typing import Any
 
 from archspec.compare.chains import Chain
 from archspec.compare.match import Match
-from archspec.operators.table import COMMUTATIVE, OPERATORS
+from archspec.operators.table import COMBINING, COMMUTATIVE, OPERATORS
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,11 @@ class _OrderWalk:
     def find_faults(self) -> Iterator[str]:
         partners = {found.output: expected.output for expected, found in self.match.complete_pairs}
         for expected, found in self.match.complete_pairs:
-            if expected.ops[0].kind in COMMUTATIVE:
-                yield from self._combine(expected)
-                continue
             reads = tuple(partners.get(value, "") for value in found.reads)
-            yield from self._join(expected, reads)
+            if expected.ops[0].kind in COMBINING:
+                yield from self._combine(expected, reads)
+            else:
+                yield from self._join(expected, reads)
 
     def _join(self, chain: Chain, reads: tuple[str, ...]) -> Iterator[str]:
         """A chain whose partner reads `reads`, in the spec's words: in another order, or values
@@ -63,7 +63,7 @@ class _OrderWalk:
         moved = tuple(self.moved[value] for value in chain.reads if value in self.moved)
         # A join of permuted values permutes in a way of its own, as does one in another order.
         joined = (chain.reads, reads, moved)
-        if reads != chain.reads and Counter(reads) == Counter(chain.reads):
+        if _is_in_another_order(reads, chain.reads):
             self.reordered.append(self.match.reader_title(chain))
             yield from self._follow(chain, self.reordered[-1], joined)
         elif moved:
@@ -81,10 +81,14 @@ class _OrderWalk:
                 return
         self.moved[chain.output] = origin, how
 
-    def _combine(self, chain: Chain) -> Iterator[str]:
+    def _combine(self, chain: Chain, reads: tuple[str, ...]) -> Iterator[str]:
         """A sum or product of channels that are permuted alike,
-        or made by weights that may be permuted alike.
+        or made by weights that may be permuted alike. What does not commute has its order.
         """
+        if chain.ops[0].kind not in COMMUTATIVE and _is_in_another_order(reads, chain.reads):
+            name = self.match.reader_title(chain)
+            yield f"{name} joins its sources in another order, on which it depends"
+            return
         moved = {value: self.moved[value] for value in chain.reads if value in self.moved}
         if not moved:
             return
@@ -116,3 +120,7 @@ class _OrderWalk:
             if OPERATORS[op.kind].tells_places(op.attrs):
                 return False
         return False
+
+
+def _is_in_another_order(reads: tuple[str, ...], wanted: tuple[str, ...]) -> bool:
+    return reads != wanted and Counter(reads) == Counter(wanted)

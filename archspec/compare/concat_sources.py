@@ -16,7 +16,7 @@ from archspec.compare.simplify import (
 )
 from archspec.errors import ModelFileError
 from archspec.graph.ir import Graph, Op
-from archspec.operators.table import COMMUTATIVE
+from archspec.operators.table import COMBINING
 
 MAX_JOINED = 8_000_000
 """Values that all concatenations join, nested ones written out:
@@ -67,7 +67,7 @@ class ResolvedReads:
 
     def _resolve(self, op: Op, source: str) -> tuple[str, ...]:
         parts = self.leaves[source]
-        if op.kind not in COMMUTATIVE or len(parts) == 1:
+        if op.kind not in COMBINING or len(parts) == 1:
             return parts
         # The operands of a sum are told apart, and one of them is a join: written out, its parts
         # would become operands of the sum.

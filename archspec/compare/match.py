@@ -13,7 +13,7 @@ from functools import cached_property
 from archspec.compare.chains import Chain, Pair
 from archspec.graph.connections import BlockConnections, derive_connections, layers_of
 from archspec.graph.ir import Graph, Op, Region
-from archspec.operators.table import COMMUTATIVE
+from archspec.operators.table import COMBINING, COMMUTATIVE
 
 _IN_BLOCK: Mapping[str, str] = {"slice": "share of its input", "add": "residual sum"}
 
@@ -248,7 +248,7 @@ def _place_ops(match: Match, found: Chain, places: Sequence[str], within: str) -
         last, ranks = len(reads), match.operand_ranks
         in_order = sorted(reads, key=lambda value: ranks.get((found.output, value), last))
         reads = tuple(in_order)
-    elif len(reads) > 1 and first.kind != "concat":
+    elif len(reads) > 1 and first.kind not in (*COMBINING, "concat"):
         joined = Op(f"{first.name} reads", "concat", reads, region=within)
         yield joined
         reads = (joined.name,)

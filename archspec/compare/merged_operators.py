@@ -16,7 +16,7 @@ from archspec.compare.concat_sources import FlatGraph, flatten
 from archspec.compare.row_facts import has_statistics
 from archspec.compare.whole_map_pools import as_it_is_read
 from archspec.graph.ir import Graph, Op
-from archspec.operators.table import COMMUTATIVE, OPERATORS
+from archspec.operators.table import COMBINING, OPERATORS
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ def _choose_reads(walk: _SideBySide, wanted: tuple[str, ...], op: Op) -> tuple[s
 
 def _write(op: Op, reads: tuple[str, ...]) -> Iterator[Op]:
     """An operator that reads values joined, which a flat graph says without the join."""
-    if len(reads) > 1 and op.kind != "concat" and op.kind not in COMMUTATIVE:
+    if len(reads) > 1 and op.kind not in (*COMBINING, "concat"):
         joined = Op(f"{op.name} reads", "concat", reads)
         yield joined
         reads = (joined.name,)

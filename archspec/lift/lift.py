@@ -63,9 +63,24 @@ def lift(found: Graph, name: str, where: str) -> LiftedSpec:
     faults = [*_find_unsayable(found, where)]
     if faults:
         raise ModelFileError(faults)
+    network = make_network(found, where)
+    try:
+        return _lift_network(network, found, name, where)
+    except ModelFileError as error:
+        # Layers that change their size and come back look like a way up, and are none.
+        if any(OPERATORS[node.kind].enlarges for node in network.nodes.values()):
+            with suppress(ModelFileError):
+                return _lift_network(network, found, name, where, has_way_up=False)
+        raise error from None
+
+
+def _lift_network(
+    network: Network, found: Graph, name: str, where: str, *, has_way_up: bool = True
+) -> LiftedSpec:
     try:
         # Skips first: stages are looked for on a line, which a way up is without them.
-        stages = _find_stages(resolve_skips(make_network(found, where)), where)
+        line = resolve_skips(network) if has_way_up else network
+        stages = _find_stages(line, where)
         text = _ALIAS.sub(r"\1steps\2", to_yaml(shorten(make_spec_values(stages, name))))
     except Unliftable as fault:
         raise ModelFileError([fault.diagnostic(where)]) from None

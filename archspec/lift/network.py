@@ -22,7 +22,7 @@ from archspec.graph.shapes import infer_shapes
 from archspec.operators.attributes import Attrs
 from archspec.operators.operator import Operator
 from archspec.operators.shape_rules import Shape
-from archspec.operators.table import COMMUTATIVE, OPERATORS, ROWS
+from archspec.operators.table import COMBINING, OPERATORS, ROWS
 
 MAX_JOINED = 4_100_000
 """Values that all operators of a file that is lifted read, concatenations written out;
@@ -168,7 +168,7 @@ class _NodeCollector:
             self.same[op.name] = self.add_join(reads)
             return
         # A sum tells its operands apart, so a join among them stays one; all else reads one join.
-        if op.kind in COMMUTATIVE:
+        if op.kind in COMBINING:
             reads = tuple(self.same.get(source, source) for source in reads)
         elif reads:
             reads = (self.add_join(reads),)

@@ -95,6 +95,9 @@ def _split_aggregate(
         return block, run
     size = 0
     for number, step in enumerate(run, start=1):
+        if step.row is None:
+            # What is joined with a skip is a transition's.
+            break
         if step.op in given:
             # A feature is a block's output, so the block reaches as far as the feature.
             size = number

@@ -53,6 +53,8 @@ JOINS = tuple(kind for kind, row in OPERATORS.items() if row.arity is None or ro
 """Kinds that read several values, of which a spec's branches are joined."""
 JOINS_OF_ANY = tuple(kind for kind in JOINS if OPERATORS[kind].arity is None)
 """Those of them that read any number."""
+COMBINING = tuple(kind for kind in JOINS if kind != "concat")
+"""Those of them whose operands are told apart; a concatenation is but its parts in a row."""
 COMMUTATIVE = tuple(kind for kind, row in OPERATORS.items() if row.commutes)
 """Those of them that may read them in any order."""
 STEPS: Mapping[str, Operator] = {

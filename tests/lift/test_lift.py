@@ -330,6 +330,15 @@ def test_a_residual_network_is_refused_by_its_sums(tmp_path: Path) -> None:
     assert line == "/Add_2 and 2 more: adds feature maps, and nothing in the file is a dense block"
 
 
+def test_a_feature_behind_a_skip_is_no_aggregation() -> None:
+    """A block of one layer is but a join, which stands in a transition's steps here."""
+    head = "growth_rate: 8\nblock_config: [2, 2, 1]\nfeatures: [3]\n"
+    rule = "connectivity: {rule: dense, order: newest_first}\n"
+    way_up = "transitions: [{}, {steps: [upsample], skip: stem}]\n"
+    (line,) = refusals(in_a_file(build_graph(spec_of(f"{head}{rule}{way_up}"))))
+    assert line == "features.denseblock3.concat: is an output of the network, and no block's"
+
+
 def test_a_plain_network_is_refused() -> None:
     chain = [IMAGE, conv("a", "x"), Op("b", "relu", ("a",)), conv("c", "b")]
     assert refusals(Graph.of("file", chain)) == [
