@@ -212,10 +212,21 @@ def _find_head_start(tail: Sequence[Step]) -> int:
     """Where a head of its own begins:
     at its mean over the pixels, or where nothing before it makes new maps.
     """
-    pools = (place for place, step in enumerate(tail) if step.kind in GLOBAL_POOLS)
+    pools = (place for place, step in enumerate(tail) if _makes_vector(step))
     start = next(pools, None)
     start = _find_pixel_head(tail) if start is None else start
     return start if any(step.makes_maps for step in tail[:start]) else 0
+
+
+def _makes_vector(step: Step) -> bool:
+    """Is it a pool over all pixels, or are there such in branches?
+
+    One that keeps a pixel is a gate's there.
+    """
+    if not step.branches:
+        return step.kind in GLOBAL_POOLS
+    inner = walk_steps((step,))
+    return any(each.kind in GLOBAL_POOLS and not each.attrs.get("keep") for each in inner)
 
 
 def _find_pixel_head(tail: Sequence[Step]) -> int:
