@@ -16,7 +16,7 @@ from archspec.graph.collect import GraphCollector
 from archspec.graph.expand import Part, expand_part
 from archspec.graph.ir import Graph
 from archspec.graph.shape_causes import find_causes
-from archspec.graph.shapes import infer_shapes
+from archspec.graph.shapes import infer_shapes, keep_shapes
 from archspec.operators.table import OPERATORS
 from archspec.settings import Path
 from archspec.spec.connectivity import ConnectivitySpec
@@ -52,6 +52,7 @@ def build_graph(spec: Spec) -> Graph:
             )
     builder.add_head(value)
     graph = Graph.of(spec.name, builder.ops, builder.regions)
+    keep_shapes(graph, builder.shapes)
     _, faults = infer_shapes(graph)
     attrs = (region.attrs for region in builder.regions)
     widths = [each["out_channels"] for each in attrs if "out_channels" in each]

@@ -10,6 +10,9 @@ from archspec.graph.ir import Graph, once_per_graph
 from archspec.operators.shape_rules import Shape, ShapeFault
 from archspec.operators.table import OPERATORS
 
+KNOWN = "shapes"
+"""Of what is derived of a graph: the shapes that its builder has inferred."""
+
 
 @once_per_graph
 def infer_shapes(graph: Graph) -> tuple[Mapping[str, Shape], tuple[Diagnostic, ...]]:
@@ -18,6 +21,8 @@ def infer_shapes(graph: Graph) -> tuple[Mapping[str, Shape], tuple[Diagnostic, .
 
     What reads an operator without a shape has none either, and is not reported again.
     """
+    if KNOWN in graph.derived:
+        return MappingProxyType(graph.derived[KNOWN]), ()
     shapes: dict[str, Shape] = {}
     faults: list[Diagnostic] = []
     for name in running_order(graph):
@@ -33,6 +38,12 @@ def infer_shapes(graph: Graph) -> tuple[Mapping[str, Shape], tuple[Diagnostic, .
             message = f"{fault}, from {' and '.join(blamed)}" if blamed else str(fault)
             faults.append(Diagnostic("G006", message, name))
     return MappingProxyType(shapes), tuple(faults)
+
+
+def keep_shapes(graph: Graph, shapes: Mapping[str, Shape]) -> None:
+    """Keep the shapes that whoever made a graph has inferred, where each operator has one."""
+    if len(shapes) == len(graph.ops):
+        graph.derived[KNOWN] = shapes
 
 
 @once_per_graph

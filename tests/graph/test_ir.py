@@ -17,6 +17,7 @@ from archspec.graph.digest import digest_with_names, structure_digest
 from archspec.graph.ir import Graph, Op
 from archspec.graph.report import report
 from archspec.graph.shapes import infer_shapes, running_order
+from archspec.operators.table import OPERATORS
 from archspec.spec.load import load_spec
 from archspec.verifiers.verify import verify, verify_or_raise
 from archspec.writers.mindspore.module import write_module
@@ -78,6 +79,26 @@ def test_the_command_check_infers_the_shapes_of_its_graph_once() -> None:
     assert asked == dict.fromkeys(
         ("infer_shapes", "running_order", "derive_ports", "derive_connections"), 1
     )
+
+
+def test_a_built_graph_has_the_shapes_that_its_builder_inferred() -> None:
+    """They are those that anybody infers of the same operators, and no rule is asked twice."""
+    rule, asked = OPERATORS["conv"].shape.__code__, Counter[str]()
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code is rule:
+            asked["conv"] += 1
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        graph = build_graph(load_spec("densenet121"))
+        shapes, faults = infer_shapes(graph)
+    finally:
+        sys.setprofile(before)
+    assert asked["conv"] == sum(op.kind == "conv" for op in graph.ops.values())
+    again = Graph.of(graph.name, graph.ops.values(), graph.regions.values())
+    assert (dict(shapes), faults) == (dict(infer_shapes(again)[0]), ())
 
 
 def test_a_changed_graph_is_another_and_derives_its_own() -> None:
