@@ -299,6 +299,7 @@ ROWS = (
         untold=frozenset({"eps"}),
         case_of="group_norm",
         hint="before a global_pool, or `keep: true` there",
+        other_names=("instance_norm2d",),
         settings={"eps": EPS},
         onnx={"InstanceNormalization": _onnx_instance_norm},
         write_onnx=nodes.write_instance_norm,
