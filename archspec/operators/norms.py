@@ -314,6 +314,7 @@ ROWS = (
         required=("channels", "eps"),
         untold=frozenset({"eps"}),
         reach=_all_of_a_group,
+        other_names=("rms_norm2d",),
         settings={"eps": EPS},
         patterns=over_its_root("x"),
         onnx={"RMSNormalization": _onnx_rms_norm},

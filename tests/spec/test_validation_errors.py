@@ -253,6 +253,7 @@ def test_a_range_is_named_with_both_ends_as_the_field_declares_them(
         ("shuffle_pixels", "did you mean 'pixel_shuffle'?"),
         ("alpha_dropout", "(there is no alpha dropout)"),
         ("MaxUnpool2d", "(there is no max unpool)"),
+        ("MaxUnpool3d", "(there is no max unpool)"),
         ("concat", "write {branches: {join: concat, of: [...]}}"),
     ],
 )
@@ -275,6 +276,7 @@ def test_a_step_of_other_frameworks_is_answered(
         ("LogSigmoid", "there is no log sigmoid"),
         ("hardshrink", "there is no hard shrink"),
         ("quick_gelu", "there is no quick GELU"),
+        ("hard_mish", "there is no hard mish"),
         ("hardtanh", "did you mean 'hard_tanh'?"),
         ("sillu", "did you mean 'silu'?"),
     ],

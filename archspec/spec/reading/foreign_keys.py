@@ -92,16 +92,18 @@ STEPS_OF_OTHERS: Mapping[str, str] = {
 
 # Functions that no operator here is, though one may be spelled alike.
 _NOT_HERE = (
-    *("alpha dropout", "feature alpha dropout", "drop block"),
-    *("SELU", "CELU", "CReLU", "RReLU", "squared ReLU", "thresholded ReLU", "quick GELU"),
+    *("alpha dropout", "feature alpha dropout", "patch dropout", "Gaussian dropout", "drop block"),
+    *("SELU", "CELU", "CReLU", "RReLU", "squared ReLU", "thresholded ReLU", "star ReLU"),
+    *("quick GELU", "fast GELU", "GELU tanh", "hard mish"),
     *("GLU", "SwiGLU", "GEGLU", "log sigmoid", "softsign", "softmin", "log softmax"),
-    *("hard shrink", "soft shrink", "tanh shrink"),
+    *("hard shrink", "H shrink", "soft shrink", "tanh shrink"),
     *("max unpool", "LP pool", "fractional max pool", "stochastic pool", "median pool"),
+    *("RoI pool", "grid sample", "global context", "attention"),
     *("scaled std conv", "deform conv", "deformable conv", "weight norm", "spectral norm"),
+    *("evo norm", "global response norm"),
 )
+_DIMENSIONS = ("", "1d", "2d", "3d")
 WORDS_OF_NOTHING: Mapping[str, str] = {
-    letters_of(name) + of_maps: f"there is no {name}"
-    for name in _NOT_HERE
-    for of_maps in ("", "2d")
+    letters_of(name) + end: f"there is no {name}" for name in _NOT_HERE for end in _DIMENSIONS
 }
 """What is said of them, by their letters."""
