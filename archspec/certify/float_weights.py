@@ -209,8 +209,7 @@ def _find_fault(
     bound = SHARE * np.abs(wanted).max(axis=others if others else None, keepdims=bool(others))
     steps = find_steps(source, values)
     if steps is not None:
-        whole = steps.reshape([-1 if at == axis else 1 for at in range(wanted.ndim)])
-        bound = HALF_STEP * whole + np.abs(wanted) * 1e-4
+        bound = HALF_STEP * _reshape_along(steps, axis, wanted.ndim) + np.abs(wanted) * 1e-4
     return tell_far(op, "filters" if wanted.ndim > 1 else "bias", found - wanted, bound)
 
 
@@ -219,4 +218,11 @@ def _axis_made(op: Op) -> int:
 
 
 def _along(op: Op, scale: Array, dims: int) -> Array:
-    return scale.reshape([-1 if at == _axis_made(op) else 1 for at in range(dims)])
+    return _reshape_along(scale, _axis_made(op), dims)
+
+
+def _reshape_along(values: Array, axis: int, dims: int) -> Array:
+    """Values as an array of so many dimensions, all of which are 1 but the axis."""
+    shape = [1] * dims
+    shape[axis] = -1
+    return values.reshape(shape)

@@ -141,11 +141,11 @@ def _multiply(factors: Sequence[_Rounded]) -> _Rounded:
 
 
 def _compare(op: Op, found: Affine, wanted: Affine) -> Iterator[Diagnostic]:
-    shifts = wanted.shift, found.shift
     nothing = np.zeros_like(wanted.scale)
     parts = {"scale": (found.scale, wanted.scale)}
-    if any(shift is not None for shift in shifts):
-        mine, theirs = (nothing if shift is None else shift for shift in shifts)
+    if wanted.shift is not None or found.shift is not None:
+        mine = nothing if wanted.shift is None else wanted.shift
+        theirs = nothing if found.shift is None else found.shift
         parts["shift"] = (theirs, mine)
     for (what, (theirs, mine)), *bounds in zip(
         parts.items(), wanted.bounds, found.bounds, strict=False

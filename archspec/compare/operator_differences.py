@@ -65,8 +65,9 @@ def _compare_operators(match: Match, expected: Op, found: Op, derived: bool) -> 
             continue
         if name == "out_channels" and _follows_input(match, expected, theirs):
             continue
-        words = _WORDS.get(name, f"has {name} {{found}}, the spec says {{expected}}")
         shown, wanted = _format_value(theirs.get(name)), _format_value(ours.get(name))
+        has = f"has no {name}" if theirs.get(name) is None else f"has {name} {{found}}"
+        words = _WORDS.get(name, f"{has}, the spec says {{expected}}")
         yield words.format(found=shown, expected=wanted)
 
 
@@ -109,4 +110,12 @@ def _round_to_float32(number: float) -> float:
 
 
 def _format_value(value: Any) -> str:
-    return " x ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    """Of what a file has as float32, the shortest number that is stored so."""
+    if value is None:
+        return "none"
+    if isinstance(value, tuple):
+        return " x ".join(map(str, value))
+    if not isinstance(value, float):
+        return str(value)
+    decimals = (float(f"{value:.{digits}g}") for digits in range(1, 17))
+    return str(next((decimal for decimal in decimals if _is_same(decimal, value)), value))

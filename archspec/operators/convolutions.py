@@ -276,6 +276,20 @@ ROWS = (
         mixes=_has_one_group,
         tells_places=_has_groups_of_several,
         resizes=True,
+        names_with={
+            **dict.fromkeys(
+                (
+                    *("std_conv", "std_conv2d", "standardized_conv", "standardized_conv2d"),
+                    *("ws_conv", "ws_conv2d", "weight_standardization"),
+                ),
+                "standardized: true",
+            ),
+            **dict.fromkeys(
+                ("depthwise_conv", "depthwise_conv2d", "dw_conv", "dw_conv2d"),
+                "groups: depthwise",
+            ),
+        },
+        other_keys=dict.fromkeys(("weight_standardization", "ws"), "standardized"),
         step=Step(
             "conv",
             ConvStep,

@@ -88,6 +88,7 @@ ROWS = (
         required=("rate",),
         is_idle=always_idle,
         in_training=frozenset({"rate"}),
+        other_keys={"p": "rate"},  # torch
         step=Step(
             "dropout",
             DropoutStep,
@@ -111,7 +112,8 @@ ROWS = (
         is_idle=always_idle,
         in_training=frozenset({"rate"}),
         hint="`dropout` drops values of a vector",
-        other_names=("spatial_dropout", "spatial_dropout2d"),
+        other_names=("spatial_dropout", "spatial_dropout2d", "feature_dropout"),
+        other_keys={"p": "rate"},  # torch
         step=Step(
             "dropout2d",
             Dropout2dStep,
@@ -130,6 +132,7 @@ ROWS = (
         is_idle=always_idle,
         in_training=frozenset({"rate"}),
         other_names=("stochastic_depth",),
+        other_keys={"p": "rate", "drop_prob": "rate"},  # torchvision; timm, MindCV
         step=Step(
             "drop_path",
             DropPathStep,

@@ -174,6 +174,8 @@ class Operator:
     """The rule that several of these settings break together, in words; '' for none."""
     other_names: tuple[str, ...] = ()
     """What others call it, where that is another word than ours."""
+    names_with: Mapping[str, str] = field(default_factory=dict)
+    """What others call it with a setting, and that setting as its step has it."""
     other_keys: Mapping[str, str] = field(default_factory=dict)
     """What others call its settings, and what to write here."""
     interval: Callable[[Attrs], tuple[float, float]] | None = None

@@ -114,7 +114,8 @@ ROWS = (
         keeps_sign=True,
         keeps_logits=True,
         hint="a convolution before it of factor x factor times as many channels",
-        other_names=("depth_to_space",),
+        other_names=("depth_to_space", "shuffle_pixels", "subpixel"),
+        other_keys={"upscale_factor": "factor"},  # torch
         step=Step(
             "pixel_shuffle",
             PixelShuffleStep,
@@ -141,7 +142,8 @@ ROWS = (
         keeps_sign=True,
         keeps_logits=True,
         hint="a divisor of height and width",
-        other_names=("space_to_depth",),
+        other_names=("space_to_depth", "unshuffle", "unshuffle_pixels"),
+        other_keys={"downscale_factor": "factor"},  # torch
         step=Step(
             "pixel_unshuffle",
             PixelUnshuffleStep,

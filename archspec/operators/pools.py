@@ -283,7 +283,15 @@ ROWS = (
     _over_all(
         "global_avg_pool",
         "mean",
-        other_names=("gap", "adaptive_avg_pool", "adaptive_avg_pool2d"),
+        other_names=(
+            "gap",
+            "adaptive_avg_pool",
+            "adaptive_avg_pool2d",
+            "avg_global_pool",
+            "global_average_pool",
+            "global_average_pooling2d",  # Keras
+            "global_mean_pool",
+        ),
         mindir={
             "ReduceMean": _reducing("global_avg_pool"),
             "AdaptiveAvgPool2D": _read_adaptive_pool,
@@ -297,7 +305,13 @@ ROWS = (
     _over_all(
         "global_max_pool",
         "amax",
-        other_names=("gmp", "adaptive_max_pool", "adaptive_max_pool2d"),
+        other_names=(
+            "gmp",
+            "adaptive_max_pool",
+            "adaptive_max_pool2d",
+            "max_global_pool",
+            "global_max_pooling2d",  # Keras
+        ),
         over_one_pixel="global_avg_pool",
         mindir={"ReduceMax": _reducing("global_max_pool"), "MaxPool": _read_maximum_of_map},
         onnx={

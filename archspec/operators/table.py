@@ -93,7 +93,7 @@ def letters_of(word: str) -> str:
 
 
 def _words_of(row: Operator) -> Iterator[str]:
-    yield from (row.kind, *row.other_names)
+    yield from (row.kind, *row.other_names, *row.names_with)
     if row.family == "norm":
         yield norm_name(row.kind)
 
@@ -101,6 +101,25 @@ def _words_of(row: Operator) -> Iterator[str]:
 _BY_WORD: Mapping[str, Operator] = {
     letters_of(word): row for row in OPERATORS.values() for word in _words_of(row)
 }
+
+
+_SETTING_BY_WORD: Mapping[str, str] = {
+    letters_of(word): setting for row in ROWS for word, setting in row.names_with.items()
+}
+
+
+def setting_meant_by(word: str) -> str:
+    """Return the setting that a word says beside its operator's step, as that step has it:
+    `standardized: true` of `WSConv2d`, `kind: max` of `global_max_pool`; '' for none.
+    """
+    row = find_by_word(word)
+    if row is None or row.step is None:
+        return ""
+    kinds = {kind: name for name, kind in row.step.kinds.items()}
+    said = kinds.get(row.kind, "")
+    if said and said != row.step.settings.model_fields["kind"].default:
+        return f"kind: {said}"
+    return _SETTING_BY_WORD.get(letters_of(word), "")
 
 
 def attribute(kind: str, attrs: Attrs, name: str) -> Any:

@@ -189,6 +189,10 @@ FAULTS: list[tuple[Graph, list[str]]] = [
     ),
     (changed("features.conv0", bias=True), ["features.conv0 has bias True, the spec says False"]),
     (changed("features.norm0", eps=1e-3), ["features.norm0 has eps 0.001, the spec says 1e-05"]),
+    (
+        changed("features.norm0", eps=0.2 + 3e-9),
+        ["features.norm0 has eps 0.2, the spec says 1e-05"],
+    ),
     (changed(f"{L2}2.relu1", "silu"), [f"{L2}2.relu1 is silu, the spec says relu"]),
     (changed("features.pool0", "avg_pool"), ["features.pool0 is avg_pool, the spec says max_pool"]),
     (
@@ -293,6 +297,29 @@ def test_another_network_altogether_is_different() -> None:
         Op("c", "dense", ("b",), {"in_channels": 3, "out_channels": 2}),
     ]
     assert not compare(SPEC, Graph.of("file", ops)).is_equal
+
+
+STORED = 0.20000000298023224
+"""What a float32 makes of 0.2."""
+SCALED = "layer=[norm,activation,{scale: SETTINGS},{conv: {width: k, kernel: 3}}]"
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "words"),
+    [
+        ("{value: 0.1}", {"value": STORED}, "value 0.2, the spec says 0.1"),
+        ("{value: 0.1}", {"channels": 64, "initial": None}, "no value, the spec says 0.1"),
+        ("{}", {"value": STORED}, "value 0.2, the spec says none"),
+    ],
+)
+def test_a_number_is_said_as_it_was_written(ours: str, theirs: dict[str, Any], words: str) -> None:
+    """The shortest that is stored so; and what is none is said in words."""
+    settings = [setting for setting in SMALL if "block" not in setting]
+    override = SCALED.replace("SETTINGS", ours)
+    spec = build_graph(load_spec("densenet121", [*settings, "block_config=[1]", override]))
+    (scale,) = (op for op in spec.ops.values() if op.kind == "scale")
+    found = spec.with_op(replace(scale, attrs=theirs))
+    assert lines(compare(spec, nameless(found)))[0] == f"{scale.name} has {words}"
 
 
 def test_eps_is_compared_as_it_is_stored() -> None:

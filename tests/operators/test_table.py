@@ -23,6 +23,7 @@ from archspec.operators.table import (
     STEPS,
     find_by_word,
     norm_name,
+    setting_meant_by,
 )
 from archspec.spec.field_docs import describe_fields
 from archspec.spec.steps import ActivationKind, NormKind, StepSpec
@@ -166,6 +167,11 @@ def test_a_row_knows_which_dimension_of_its_weight_runs_over_what_it_reads(kind:
         ("Linear", "dense"),
         ("SpatialDropout2D", "dropout2d"),
         ("swish", "silu"),
+        ("InstanceNorm2d", "instance_norm"),
+        ("MaxGlobalPool", "global_max_pool"),
+        ("feature_dropout", "dropout2d"),
+        ("unshuffle", "pixel_unshuffle"),
+        ("shuffle_pixels", "pixel_shuffle"),
     ],
 )
 def test_a_word_of_other_frameworks_is_known(word: str, kind: str) -> None:
@@ -177,8 +183,46 @@ def test_a_word_of_other_frameworks_is_known(word: str, kind: str) -> None:
 
 def test_no_word_means_two_operators() -> None:
     """Else the later row would take it from the earlier one, and nobody would know."""
-    words = [word for row in OPERATORS.values() for word in (row.kind, *row.other_names)]
+    words = [word for row in ROWS for word in (row.kind, *row.other_names, *row.names_with)]
     assert len(words) == len({*words})
+
+
+def test_no_setting_of_others_means_two_settings() -> None:
+    """All that others call so is looked up in one place."""
+    pairs = {pair for row in ROWS for pair in row.other_keys.items()}
+    assert len(pairs) == len({key for key, _ in pairs})
+
+
+@pytest.mark.parametrize(
+    ("word", "kind", "setting"),
+    [
+        ("WSConv2d", "conv", "standardized: true"),
+        ("weight_standardization", "conv", "standardized: true"),
+        ("DepthwiseConv2D", "conv", "groups: depthwise"),
+        ("gmp", "global_max_pool", "kind: max"),
+        ("GlobalAveragePooling2D", "global_avg_pool", ""),
+        ("conv", "conv", ""),
+        ("mish", "mish", ""),
+        ("selu", None, ""),
+    ],
+)
+def test_a_word_may_say_a_setting_beside_its_operator(
+    word: str, kind: str | None, setting: str
+) -> None:
+    row = find_by_word(word)
+    assert (row and row.kind) == kind
+    assert setting_meant_by(word) == setting
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.names_with], ids=lambda row: row.kind)
+def test_a_setting_that_a_word_says_is_one_of_its_step(row: Operator) -> None:
+    """And not what it is where nothing is said, or the word would be another name."""
+    assert row.step is not None
+    fields = row.step.settings.model_fields
+    for said in row.names_with.values():
+        name, value = said.split(": ")
+        assert name in fields
+        assert value != str(fields[name].default).lower()
 
 
 def test_no_two_rows_have_one_kind_or_one_step() -> None:

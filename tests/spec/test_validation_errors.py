@@ -15,7 +15,7 @@ from archspec.operators.table import NORMS, find_by_word, letters_of, norm_name
 from archspec.spec.catalogue import shipped
 from archspec.spec.load import load_spec
 from archspec.spec.override import Override
-from archspec.spec.reading.foreign_keys import STEPS_OF_OTHERS
+from archspec.spec.reading.foreign_keys import STEPS_OF_OTHERS, WORDS_OF_NOTHING
 from archspec.spec.steps import ActivationKind, NormKind, StepSpec
 from densenet_cli.options import place_typed
 
@@ -243,6 +243,17 @@ def test_a_range_is_named_with_both_ends_as_the_field_declares_them(
         ("interpolate", "did you mean 'upsample'?"),
         ("Deconv", "did you mean 'conv_transpose'?"),
         ("BatchNorm2d", "write {norm: batch}"),
+        ("InstanceNorm2d", "write {norm: instance}"),
+        ("StdConv2d", "write {conv: {kernel: ..., standardized: true}}"),
+        ("ws_conv", "write {conv: {kernel: ..., standardized: true}}"),
+        ("weight_standardization", "write {conv: {kernel: ..., standardized: true}}"),
+        ("AdaptiveMaxPool2d", "write {global_pool: {kind: max}}"),
+        ("gap", "did you mean 'global_pool'?"),
+        ("unshuffle", "did you mean 'pixel_unshuffle'?"),
+        ("shuffle_pixels", "did you mean 'pixel_shuffle'?"),
+        ("alpha_dropout", "(there is no alpha dropout)"),
+        ("MaxUnpool2d", "(there is no max unpool)"),
+        ("MaxUnpool3d", "(there is no max unpool)"),
         ("concat", "write {branches: {join: concat, of: [...]}}"),
     ],
 )
@@ -257,7 +268,64 @@ def test_a_step_of_other_frameworks_is_answered(
     assert hint in fault
 
 
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("selu", "there is no SELU"),
+        ("celu", "there is no CELU"),
+        ("LogSigmoid", "there is no log sigmoid"),
+        ("hardshrink", "there is no hard shrink"),
+        ("quick_gelu", "there is no quick GELU"),
+        ("hard_mish", "there is no hard mish"),
+        ("hardtanh", "did you mean 'hard_tanh'?"),
+        ("sillu", "did you mean 'silu'?"),
+    ],
+)
+def test_another_function_is_never_offered_for_one_that_is_not_here(
+    word: str, hint: str, tmp_path: Path
+) -> None:
+    """However near its spelling; whoever followed would have another network."""
+    (fault,) = faults(written(tmp_path, f"{BASE}activation: {word}\n"))
+    assert fault.endswith(f"({hint})")
+
+
+@pytest.mark.parametrize(
+    ("step", "hint"),
+    [
+        ("norm: {affine: false}", "write nothing: each norm has a scale, and a shift but for rms"),
+        ("drop_path: {drop_prob: 0.2}", "write rate"),
+        ("drop_path: {p: 0.2}", "write rate"),
+        ("dropout2d: {p: 0.2}", "write rate"),
+        ("dropout: {p: 0.2}", "write rate"),
+        ("pixel_shuffle: {upscale_factor: 2}", "write factor"),
+        ("pixel_unshuffle: {downscale_factor: 2}", "write factor"),
+        ("conv: {kernel: 3, weight_standardization: true}", "write standardized"),
+        (
+            "conv: {kernel: 3, p: 0.2}",
+            "known keys: width, kernel, stride, padding, dilation, groups",
+        ),
+    ],
+)
+def test_a_setting_of_other_frameworks_is_answered_where_ours_may_stand(
+    step: str, hint: str, tmp_path: Path
+) -> None:
+    """And nothing more is said of it: ours is not missing as well."""
+    (fault,) = faults(written(tmp_path, f"{BASE}layer: [{step}, conv: {{kernel: 3}}]\n"))
+    assert f"S001 unknown key 'layer[0].{step.split(':')[0]}." in fault
+    assert f"({hint}" in fault
+
+
+@pytest.mark.parametrize("step", ["dropout2d", "dropout2d:", "dropout2d: {}"])
+def test_a_step_alone_that_needs_a_setting_is_named(step: str, tmp_path: Path) -> None:
+    """As one with a mapping is, though no key of the file says it."""
+    path = written(tmp_path, f"{BASE}layer:\n- norm\n- {step}\n- conv: {{kernel: 3}}\n")
+    (fault,) = faults(path)
+    assert fault.endswith("S002 layer[1].dropout2d must have the key 'rate'")
+
+
 def test_no_word_for_a_step_is_an_operators_too() -> None:
     """Else one of the two answers would never be given."""
-    assert {word for word in STEPS_OF_OTHERS if find_by_word(word)} == set()
+    words = STEPS_OF_OTHERS.keys() | WORDS_OF_NOTHING.keys()
+    assert {word for word in words if find_by_word(word)} == set()
+    assert STEPS_OF_OTHERS.keys().isdisjoint(WORDS_OF_NOTHING)
     assert {word for word in STEPS_OF_OTHERS if letters_of(word) != word} == set()

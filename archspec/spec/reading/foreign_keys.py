@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import chain
 
-from archspec.operators.table import NORMS, ROWS, norm_name
+from archspec.operators.table import NORMS, ROWS, letters_of, norm_name
 
-# Keys that users of other zoos know -> what to write here; operators' rows have their settings'.
+# Settings of operators that users of other zoos know -> what to write here.
+SETTINGS_OF_OTHERS: Mapping[str, str] = dict(
+    chain.from_iterable(row.other_keys.items() for row in ROWS)
+)
+
+# Keys that users of other zoos know -> what to write here.
 KEYS_OF_OTHERS: Mapping[str, str] = {
-    **dict(chain.from_iterable(row.other_keys.items() for row in ROWS)),
     "num_init_features": "stem.channels",  # torchvision
     "init_channels": "stem.channels",  # MMPretrain
     "nb_filter": "stem.channels",  # Keras
@@ -43,6 +47,7 @@ KEYS_OF_OTHERS: Mapping[str, str] = {
     "act_cfg": "activation",  # MMPretrain
     "norm_layer": "norm",  # timm
     "norm_cfg": "norm",  # MMPretrain
+    "affine": "nothing: each norm has a scale, and a shift but for rms",  # torch
     "bn_eps": "norm.eps",
     "memory_efficient": "nothing: it does not change the function",
     "aa_layer": "blur_pool, a step of the stem and of transitions",  # timm
@@ -84,3 +89,21 @@ STEPS_OF_OTHERS: Mapping[str, str] = {
     "identity": "leave it out: a branch that passes on what it reads is []",
     "softmax": "leave it out: a network gives logits",
 }
+
+# Functions that no operator here is, though one may be spelled alike.
+_NOT_HERE = (
+    *("alpha dropout", "feature alpha dropout", "patch dropout", "Gaussian dropout", "drop block"),
+    *("SELU", "CELU", "CReLU", "RReLU", "squared ReLU", "thresholded ReLU", "star ReLU"),
+    *("quick GELU", "fast GELU", "GELU tanh", "hard mish"),
+    *("GLU", "SwiGLU", "GEGLU", "log sigmoid", "softsign", "softmin", "log softmax"),
+    *("hard shrink", "H shrink", "soft shrink", "tanh shrink"),
+    *("max unpool", "LP pool", "fractional max pool", "stochastic pool", "median pool"),
+    *("RoI pool", "grid sample", "global context", "attention"),
+    *("scaled std conv", "deform conv", "deformable conv", "weight norm", "spectral norm"),
+    *("evo norm", "global response norm"),
+)
+_DIMENSIONS = ("", "1d", "2d", "3d")
+WORDS_OF_NOTHING: Mapping[str, str] = {
+    letters_of(name) + end: f"there is no {name}" for name in _NOT_HERE for end in _DIMENSIONS
+}
+"""What is said of them, by their letters."""

@@ -11,14 +11,23 @@ from pydantic import BaseModel
 
 from archspec.errors import Diagnostic
 from archspec.operators.operator import Operator
-from archspec.operators.table import JOINS, STEPS, find_by_word, letters_of, norm_name
+from archspec.operators.table import (
+    JOINS,
+    STEPS,
+    find_by_word,
+    letters_of,
+    norm_name,
+    setting_meant_by,
+)
 from archspec.settings import Path
 from archspec.spec.reading.document import Document
 from archspec.spec.reading.document_paths import find_model, format_as_written, path_in_document
 from archspec.spec.reading.foreign_keys import (
     KEYS_OF_OTHERS,
     KEYS_OF_RECIPES,
+    SETTINGS_OF_OTHERS,
     STEPS_OF_OTHERS,
+    WORDS_OF_NOTHING,
 )
 from archspec.spec.reading.misplaced_keys import hint_at_other_file, hint_at_own_place
 from archspec.spec.written_model import WrittenModel
@@ -74,7 +83,7 @@ def _hint_at_key(
     known = _list_known_keys(find_model(model, path[:-1]), model)
     return (
         _translate_word(key, known)
-        or _hint_at_word(key, model)
+        or _hint_at_word(key, known, model)
         or hint_at_own_place(key, value, place, model)
         or (beside and path[1:] == () and hint_at_other_file(key, value, place, beside))
         or _hint_at_recipe(key, model)
@@ -91,10 +100,14 @@ def _list_known_keys(owner: type[BaseModel], model: type[BaseModel]) -> list[str
     ]
 
 
-def _hint_at_word(key: str, model: type[BaseModel]) -> str:
+def _hint_at_word(key: str, known: Sequence[str], model: type[BaseModel]) -> str:
     """What users of other zoos call so; a model may have words of its own."""
-    is_of_specs = not getattr(model, "FOREIGN_KEYS", {})
-    written = KEYS_OF_OTHERS.get(key.lower()) if is_of_specs else None
+    if getattr(model, "FOREIGN_KEYS", {}):
+        return ""
+    written = SETTINGS_OF_OTHERS.get(key.lower(), "")
+    # An operator's setting is offered where it may stand, or with its place.
+    if written not in known and "," not in written:
+        written = KEYS_OF_OTHERS.get(key.lower(), "")
     return f"write {written}" if written else ""
 
 
@@ -113,9 +126,19 @@ def _translate_word(word: str, choices: Sequence[str]) -> str:
     """What is called so elsewhere, where it is one of the choices or a step may say it."""
     row = find_by_word(word)
     if row is not None and _name_of(row) in choices:
-        return f"did you mean {_name_of(row)!r}?"
+        setting = setting_meant_by(word)
+        return _write_step(row, setting) if setting else f"did you mean {_name_of(row)!r}?"
+    if row is None and any(map(find_by_word, choices)) and letters_of(word) in WORDS_OF_NOTHING:
+        return WORDS_OF_NOTHING[letters_of(word)]
     are_steps = STEPS.keys() <= {*choices}
     return _translate_step(word, row, choices) if are_steps else ""
+
+
+def _write_step(row: Operator, setting: str) -> str:
+    """A step with a setting, and with those that it must have."""
+    fields = row.step.settings.model_fields.items() if row.step else ()
+    needed = (f"{name}: ..., " for name, field in fields if field.is_required())
+    return f"write {{{_name_of(row)}: {{{''.join(needed)}{setting}}}}}"
 
 
 def _name_of(row: Operator) -> str:

@@ -138,7 +138,7 @@ def _make_diagnostic(
     if kind == "missing" and not (
         path == ("growth_rate",) and path in document.places
     ):  # null is no growth rate
-        return _report_missing_key(path, str(detail["loc"][-1]), document)
+        return _report_missing_key(path, detail["loc"], document)
     if kind == "broken_rule":
         place = str(document.place((*path, *context["path"])))
         return Diagnostic("S006", context["message"], place)
@@ -167,10 +167,14 @@ def _state_rule(kind: str, context: Mapping[str, Any], interval: str) -> str:
     return rule.replace("at least 1 entries", "at least 1 entry")
 
 
-def _report_missing_key(path: Path, key: str, document: Document) -> Diagnostic:
-    """A step that is its kind alone has no key in the document: then `path` is the step's own."""
+def _report_missing_key(path: Path, location: Path, document: Document) -> Diagnostic:
+    """A step that is its kind alone has no key in the document: then `path` is the step's own, and
+    pydantic's location tells the kind.
+    """
+    key = location[-1]
     holder = path[:-1] if path[-1:] == (key,) else path
-    owner = format_as_written(holder, document) or "the file"
+    kind = location[-2:-1] if isinstance(path[-1], int) else ()
+    owner = format_as_written((*holder, *kind), document) or "the file"
     hint = "or its short form block_config" if path == ("blocks",) else ""
     place = str(document.place(holder))
     return Diagnostic("S002", f"{owner} must have the key {key!r}", place, hint)

@@ -188,7 +188,8 @@ def _load_in_mindspore(file: Path) -> ExportedNetwork:
 
     def run(images: Values) -> list[Values]:
         given = network(ms.Tensor(images))
-        return [each.asnumpy() for each in (given if isinstance(given, tuple) else (given,))]
+        outputs = given if isinstance(given, tuple) else (given,)
+        return [each.asnumpy() for each in outputs]
 
     ((_, (first, *_)),) = model.main.inputs
     return ExportedNetwork(run, first if first > 0 else None)
