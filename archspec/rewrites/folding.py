@@ -1,7 +1,7 @@
 """What of a network can be computed otherwise in evaluation, with equal results, and its weights.
 
-A batch norm is then s x + t for each channel. Behind a convolution s moves into its filters. Before
-a ReLU and a convolution it does too where every s is above zero, since
+A batch norm is then s x + t for each channel. Behind a convolution, transposed or not, s moves into
+its filters. Before a ReLU and a convolution it does too where every s is above zero, since
 relu(s x + t) = s relu(x + t / s). What is left of the norm is a shift, which costs a third of it.
 
 And a convolution that makes fewer channels than it reads is computed as the transposed one of the
@@ -101,7 +101,9 @@ def _fold(graph: Graph, fold: Fold, tensors: Mapping[str, Any]) -> dict[str, Val
     weight = np.asarray(tensors[name], np.float64)
     if not fold.is_behind:
         return {name: weight * _spread(scale, conv), f"{fold.norm}.{SHIFT}": shift / scale}
-    changed = {name: weight * scale[:, None, None, None], f"{fold.norm}.{SHIFT}": shift}
+    made = 1 - OPERATORS[conv.kind].axis_read
+    filters = weight * scale.reshape([-1 if axis == made else 1 for axis in range(weight.ndim)])
+    changed = {name: filters, f"{fold.norm}.{SHIFT}": shift}
     if conv.attrs.get("bias"):
         changed[bias] = np.asarray(tensors[bias], np.float64) * scale
     return changed
@@ -125,7 +127,7 @@ def _can_pass_relu(scale: Values, shift: Values) -> bool:
 
 def _find_fold(graph: Graph, norm: Op) -> Fold | None:
     before = graph.ops[norm.inputs[0]]
-    if _is_plain(before) and graph.digraph.out_degree(before.name) == 1:
+    if _takes_scale(before) and graph.digraph.out_degree(before.name) == 1:
         return Fold(norm.name, before.name, is_behind=True)
     behind = _find_reader(graph, norm)
     if behind is None or not _is_homogeneous(behind):
@@ -150,6 +152,14 @@ def has_statistics(op: Op) -> bool:
 def _is_homogeneous(op: Op) -> bool:
     interval = OPERATORS[op.kind].interval
     return interval is not None and set(interval(op.attrs)) <= HOMOGENEOUS
+
+
+def _takes_scale(op: Op) -> bool:
+    """Its filters make maps, and a norm behind it may be folded into them."""
+    row = OPERATORS[op.kind]
+    if not row.folds_norm or row.standardizes(op.attrs):
+        return False
+    return len(row.tensors(op.attrs)["weight"]) == 4
 
 
 def _is_plain(op: Op) -> bool:

@@ -41,6 +41,22 @@ def test_each_norm_goes_to_the_convolution_beside_it():
     assert set(norms) - folds.keys() == {"features.norm5"}
 
 
+def test_a_norm_behind_a_transposed_convolution_goes_to_it():
+    """Its filters make the channels of their second dimension."""
+    step = "{conv_transpose: {width: 6, kernel: 2, stride: 2}}"
+    graph = digits([f"transition=[{step}, norm]", "head=per_pixel"])
+    folds = {fold.norm: (fold.conv, fold.is_behind) for fold in find_folds(graph)}
+    norm, conv = "features.transition1.norm", "features.transition1.conv"
+    assert folds[norm] == (conv, True)
+    tensors = draw_tensors(graph)
+    values = fold_values(graph, choose_folding(graph, tensors, turns=False), tensors)
+    scale = tensors[f"{norm}.gamma"] / np.sqrt(
+        tensors[f"{norm}.moving_variance"] + graph.ops[norm].attrs["eps"]
+    )
+    expected = np.einsum("iohw,o->iohw", tensors[f"{conv}.weight"], scale)
+    np.testing.assert_allclose(values[f"{conv}.weight"], expected, rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("setting", "folded"),
     [

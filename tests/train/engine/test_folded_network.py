@@ -15,6 +15,14 @@ SPECS = {
         ["growth_rate=4", "input.height=32", "input.width=32"],
         (3, 32, 32),
     ),
+    "norms behind transposed convolutions": (
+        "densenetbc_digits",
+        [
+            "block_config=[2,2]",
+            "layer=[{conv_transpose: {width: k, kernel: 3, stride: 1, padding: 1}}, norm]",
+        ],
+        (1, 8, 8),
+    ),
 }
 
 
