@@ -18,7 +18,7 @@ import numpy as np
 
 from archspec.certify.liveness import name_folded
 from archspec.certify.norm_weights import find_norm_faults, has_values_of_channels
-from archspec.certify.rounding_bounds import HALF_STEP, SHARE, find_steps, tell_far
+from archspec.certify.rounding_bounds import SHARE, find_steps, tell_far
 from archspec.compare.concat_order import compare_join_orders
 from archspec.compare.match import Match
 from archspec.compare.row_facts import has_statistics
@@ -26,7 +26,7 @@ from archspec.errors import Diagnostic, format_count, name_first
 from archspec.graph.ir import Op
 from archspec.operators.table import OPERATORS
 from archspec.readers.reading import Reading
-from archspec.readers.tensors import OperatorWeights, Source, Values, values_of
+from archspec.readers.tensors import HALF_STEP, OperatorWeights, Source, Values, values_of
 
 Array = Any
 
@@ -214,7 +214,7 @@ def _find_fault(
 
 
 def _axis_made(op: Op) -> int:
-    return 1 - OPERATORS[op.kind].axis_read
+    return OPERATORS[op.kind].axis_made
 
 
 def _along(op: Op, scale: Array, dims: int) -> Array:

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from archspec.certify.rounding_bounds import HALF_STEP, SHARE, find_steps, tell_far
+from archspec.certify.rounding_bounds import SHARE, find_steps, tell_far
 from archspec.compare.row_facts import has_statistics
 from archspec.errors import Diagnostic
 from archspec.graph.ir import Op
 from archspec.operators.table import OPERATORS
-from archspec.readers.tensors import OperatorWeights, Source, Values
+from archspec.readers.tensors import HALF_STEP, OperatorWeights, Source, Values
 
 SMALLEST = 2.0**-24
 """Of float16: what is smaller is rounded to it, or to zero."""

@@ -10,8 +10,6 @@ from archspec.errors import Diagnostic
 from archspec.graph.ir import Op
 from archspec.readers.tensors import Source, Values, find_whole
 
-HALF_STEP = 0.51
-"""Of whole numbers: what rounding moves a value by, with what float32 leaves of a folding."""
 SHARE = 2.0**-7
 """Of the largest value of a filter, or of a channel's scale and shift: what bfloat16 and folding
 move a value by that is not whole."""

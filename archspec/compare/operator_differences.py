@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from archspec.graph.ir import Op
 from archspec.operators.attributes import DERIVED
 from archspec.operators.table import OPERATORS
 from archspec.spec.compression import compress
+from archspec.stored_numbers import decimal, is_same_number
 
 MAX_NAMED = 3
 """Operators with the same fault that have a line each; more are one line."""
@@ -61,7 +61,7 @@ def _compare_operators(match: Match, expected: Op, found: Op, derived: bool) -> 
         # Evaluation alone is compared; and derived widths follow from faults that other lines say.
         if name in row.in_training or (name in DERIVED) != derived:
             continue
-        if is_untold(name, found) or _is_same(ours.get(name), theirs.get(name)):
+        if is_untold(name, found) or is_same_number(ours.get(name), theirs.get(name)):
             continue
         if name == "out_channels" and _follows_input(match, expected, theirs):
             continue
@@ -95,27 +95,10 @@ def _follows_input(match: Match, expected: Op, theirs: Mapping[str, Any]) -> boo
     return bool(compression and gives == compress(reads, compression))
 
 
-def _is_same(expected: Any, found: Any) -> bool:
-    """Equal, or stored as the same float32."""
-    if isinstance(expected, float) and isinstance(found, float):
-        # Model files hold 32-bit floats: an eps of 1e-5 comes back as 9.99999974738e-06, and a tiny
-        # bound below zero as -0.0, which is the number 0.
-        return _round_to_float32(expected) == _round_to_float32(found)
-    return bool(expected == found)
-
-
-def _round_to_float32(number: float) -> float:
-    (rounded,) = struct.unpack("f", struct.pack("f", number))
-    return float(rounded)
-
-
 def _format_value(value: Any) -> str:
     """Of what a file has as float32, the shortest number that is stored so."""
     if value is None:
         return "none"
     if isinstance(value, tuple):
         return " x ".join(map(str, value))
-    if not isinstance(value, float):
-        return str(value)
-    decimals = (float(f"{value:.{digits}g}") for digits in range(1, 17))
-    return str(next((decimal for decimal in decimals if _is_same(decimal, value)), value))
+    return str(decimal(value)) if isinstance(value, float) else str(value)

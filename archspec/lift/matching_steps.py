@@ -14,12 +14,12 @@ from archspec.graph.expand import Part, expand_part
 from archspec.lift.operators_to_steps import (
     Step,
     is_operator,
-    is_same_value,
     kinds_of,
     walk_steps,
 )
 from archspec.operators.table import OPERATORS, norm_name
 from archspec.spec.steps import ActivationSpec, NormSpec, StepSpec
+from archspec.stored_numbers import decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +87,7 @@ def collect_told_settings(step: Step) -> Mapping[str, Any]:
 
 def shorten_float(value: Any) -> Any:
     """Return the shortest number that is the same as a float32; what is none, as it is."""
-    if not isinstance(value, float):
-        return value
-    # Files store 32 bits: 1e-5 comes back as 9.99999974738e-06, and nobody wrote that.
-    texts = (f"{value:.{digits}g}" for digits in range(1, 17))
-    return next((float(text) for text in texts if is_same_value(float(text), value)), value)
+    return decimal(value) if isinstance(value, float) else value
 
 
 def matches_steps(

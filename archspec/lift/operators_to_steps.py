@@ -4,7 +4,6 @@ widths are numbers still.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -15,6 +14,7 @@ from archspec.lift.network import Network, Node, Unliftable, walk_narrow_nodes
 from archspec.operators.operator import Operator
 from archspec.operators.table import ACTIVATIONS, GATES, OPERATORS
 from archspec.spec.steps import ActivationSpec
+from archspec.stored_numbers import is_same_number
 
 MAX_NESTED = 8
 """Branches inside branches."""
@@ -191,13 +191,6 @@ def is_operator(step: Step, kind: str, attrs: Mapping[str, Any]) -> bool:
     left_out = {*row.in_training, "inner"}
     for key in (ours.keys() | theirs.keys()) - left_out:
         is_untold = key in row.untold and theirs.get(key) is None
-        if not is_untold and not is_same_value(ours.get(key), theirs.get(key)):
+        if not is_untold and not is_same_number(ours.get(key), theirs.get(key)):
             return False
     return True
-
-
-def is_same_value(ours: Any, theirs: Any) -> bool:
-    """Return whether both are equal, or are stored as the same float32."""
-    if isinstance(ours, float) and isinstance(theirs, float):
-        return struct.pack("f", ours) == struct.pack("f", theirs)
-    return bool(ours == theirs)

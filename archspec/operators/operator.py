@@ -113,8 +113,7 @@ class Operator:
     mixes: Callable[[Attrs], bool] = never
     """Each output reads all channels, by weights of its own: their order is the weights' own."""
     axis_read: int = 1
-    """Of the weight of what mixes: the dimension that runs over what it reads; that of what it
-    gives is the other one of the first two."""
+    """Of the weight of what mixes: the dimension that runs over what it reads, of the first two."""
     tells_places: Callable[[Attrs], bool] = never
     """What it does to a channel depends on the channel's place."""
     reach: Callable[[Attrs, Sequence[Any]], Any] = each_alone
@@ -204,6 +203,11 @@ class Operator:
         if self.step is None:
             return {key: key for key in self.settings}
         return {attribute: setting for setting, attribute in self.step.said.items()}
+
+    @property
+    def axis_made(self) -> int:
+        """Of the weight of what mixes: the dimension that runs over what it gives."""
+        return 1 - self.axis_read
 
     @property
     def is_cut_by_zeros(self) -> bool:

@@ -19,7 +19,8 @@ from archspec.operators.convolutions import standardized
 from archspec.operators.norms import CENTRED, over_its_root
 from archspec.readers.fusion import Pattern, bind_names
 from archspec.readers.tensors import Tensor, compute_later
-from archspec.readers.trace import UNKNOWN, Call, Unsupported, decimal
+from archspec.readers.trace import UNKNOWN, Call, Unsupported
+from archspec.stored_numbers import decimal
 
 MAX_NODES = 256
 """Of a pattern; each that is read twice is counted twice."""

@@ -43,6 +43,9 @@ KINDS: Mapping[int, str] = {
 
 Array = Any
 
+HALF_STEP = 0.51
+"""Of whole numbers: what rounding moves a value by, with what float32 leaves of a folding."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:

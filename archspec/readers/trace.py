@@ -7,7 +7,6 @@ format says.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -16,6 +15,7 @@ from typing import Any, NoReturn
 from archspec.errors import Diagnostic
 from archspec.graph.ir import Graph, Op
 from archspec.readers.tensors import Computed, OperatorWeights, Source, Tensor
+from archspec.stored_numbers import decimal
 
 MAX_CHANNELS = 2**31
 MAX_NAME = 200
@@ -304,12 +304,3 @@ def flatten_tuples(values: Iterable[Any]) -> Iterator[Any]:
             yield from value
         else:
             yield value
-
-
-def decimal(stored: float, kind: str = "f") -> float:
-    """1e-05 of 9.999999747378752e-06: the shortest decimal that a float32 (`f`), or a float16
-    (`e`), stores as it is stored.
-    """
-    decimals = (float(f"{stored:.{digits}g}") for digits in range(1, 10))
-    known = struct.pack(kind, stored)
-    return next((d for d in decimals if struct.pack(kind, d) == known), stored)

@@ -101,7 +101,7 @@ def _fold(graph: Graph, fold: Fold, tensors: Mapping[str, Any]) -> dict[str, Val
     weight = np.asarray(tensors[name], np.float64)
     if not fold.is_behind:
         return {name: weight * _spread(scale, conv), f"{fold.norm}.{SHIFT}": shift / scale}
-    made = 1 - OPERATORS[conv.kind].axis_read
+    made = OPERATORS[conv.kind].axis_made
     filters = weight * scale.reshape([-1 if axis == made else 1 for axis in range(weight.ndim)])
     changed = {name: filters, f"{fold.norm}.{SHIFT}": shift}
     if conv.attrs.get("bias"):

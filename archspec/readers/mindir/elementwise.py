@@ -16,7 +16,8 @@ from archspec.operators.table import NORMS, OPERATORS, REMAINS, attribute
 from archspec.readers.fusion import Whole, order_reads, recognise, recognise_multiple
 from archspec.readers.pixel_orders import PIXELS, permute
 from archspec.readers.tensors import OperatorWeights, Tensor, transpose_later
-from archspec.readers.trace import UNKNOWN, Call, Feature, Unsupported, decimal
+from archspec.readers.trace import UNKNOWN, Call, Feature, Unsupported
+from archspec.stored_numbers import decimal
 
 TO_LAST, TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 _NO_BIAS = "is added to something else than a convolution or a dense layer without bias"

@@ -9,14 +9,12 @@ import numpy as np
 from archspec.readers.onnx.call import Call
 from archspec.readers.onnx.scales_and_shifts import add_affine
 from archspec.readers.onnx.windows import read_filters, window
-from archspec.readers.tensors import Tensor, evaluate, find_whole
+from archspec.readers.tensors import HALF_STEP, Tensor, evaluate, find_whole
 from archspec.readers.trace import Feature, Unsupported
 from archspec.readers.window_arithmetic import NO_BLUR, blur_filter, expect_blurs_padding
 
 NEAR = 1e-3
 """How far a filter may be from a multiple of the binomial one, as a share of it."""
-HALF_STEP = 0.51
-"""And where it is of whole numbers, in their steps."""
 
 Array = Any
 

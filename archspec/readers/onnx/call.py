@@ -158,7 +158,7 @@ class Call(trace.Call):
         """Add an operator as for any file; filters have scales for the channels that they make."""
         row = OPERATORS.get(kind)
         if weights and row is not None and row.has_filters:
-            self._expect_scales_of_outputs(weights[0], 1 - row.axis_read)
+            self._expect_scales_of_outputs(weights[0], row.axis_made)
         return trace.Call.op(self, kind, inputs, shape, weights, **attrs)
 
     def _expect_scales_of_outputs(self, weight: Tensor, made: int) -> None:

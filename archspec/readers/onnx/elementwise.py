@@ -20,8 +20,8 @@ from archspec.readers.trace import (
     UNKNOWN,
     Feature,
     Unsupported,
-    decimal,
 )
+from archspec.stored_numbers import decimal
 
 
 def probabilities(call: Call) -> Feature:

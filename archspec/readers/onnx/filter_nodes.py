@@ -18,7 +18,8 @@ from archspec.readers import computed_filters as filters
 from archspec.readers.computed_filters import OfWeight, of_weight
 from archspec.readers.onnx.call import Call, take_over_sizes
 from archspec.readers.tensors import Tensor
-from archspec.readers.trace import UNKNOWN, Feature, Unsupported, decimal
+from archspec.readers.trace import UNKNOWN, Feature, Unsupported
+from archspec.stored_numbers import decimal
 
 _BEGIN = frozenset({"ReduceMean", "ReduceSum", "BatchNormalization"})
 """What a file computes of filters, and of no other constant."""

@@ -96,7 +96,7 @@ class _PermutationWalk:
         if is_shared or len(op.inputs) != 1 or is_fixed:
             raise FixedOrder(reader.name)
         if row.mixes(op.attrs):
-            self._permute(op, "weight", wanted, 1 - row.axis_read)
+            self._permute(op, "weight", wanted, row.axis_made)
             self._permute(op, "bias", wanted)
         else:
             self._permute_all(op, wanted)
