@@ -62,7 +62,16 @@ PROGRAMS = [
     for file in sorted((ROOT / "examples").glob("*.py"))
     if file.stem != "run_onnx"  # which tests/cli/test_export.py runs on an exported network
 ]
-BELOW = ("file_kinds", "files", "mindspore_versions", "runtime", "screen", "shell_words", "signals")
+BELOW = (
+    "file_kinds",
+    "files",
+    "mindspore_versions",
+    "runtime",
+    "screen",
+    "shell_words",
+    "signals",
+    "stored_numbers",
+)
 ROOM = re.compile(r"from (?:archspec(?:\.| import )(\w+)|(densenet_cli))")
 
 
