@@ -37,6 +37,13 @@ GOAL_OF_MINDSPORE, GOAL_OF_TORCH, GOAL_OF_INT8 = 5.0, 1.0, 1.5
 the same engine; of int8 beside float32 in one of them."""
 PRECISIONS = {"float16": 18, "bfloat16": 22, "int8": 18}
 """With the version of ONNX's operators."""
+PRECISIONS_IN_ENGINES = (
+    ("float16", "onnxruntime"),
+    ("float16", "openvino"),
+    ("bfloat16", "openvino"),  # ONNX Runtime has no convolution of it on CPUs
+    ("int8", "onnxruntime"),
+    ("int8", "openvino"),
+)
 CALIBRATION_IMAGES = 8
 
 Run = Callable[[], Any]
@@ -135,12 +142,10 @@ def show(batch: int, found: Mapping[str, Figures]) -> None:
         theirs = found.get(f"torch's ONNX in {engine}")
         if theirs is not None:
             tell(f"ours beside torch's in {engine}", theirs.median / seconds, GOAL_OF_TORCH)
-    for side, figures in found.items():
-        _, precision, *_, engine = side.split()
-        if precision in PRECISIONS:
-            ratio = ours[engine] / figures.median
-            goal = GOAL_OF_INT8 if precision == "int8" else 0.0
-            tell(f"{precision} beside float32 in {engine}", ratio, goal)
+    for precision, engine in PRECISIONS_IN_ENGINES:
+        ratio = ours[engine] / found[f"our {precision} in {engine}"].median
+        goal = GOAL_OF_INT8 if precision == "int8" else 0.0
+        tell(f"{precision} beside float32 in {engine}", ratio, goal)
     if "torch eager" not in found:
         print("torch absent: --torch PYTHON")
 
@@ -274,11 +279,10 @@ SIDES: Mapping[str, Callable[[Any], Run | None]] = {
     "MindSpore, as validate": run_folded,
     "our ONNX in onnxruntime": run_in("onnxruntime", "ours.onnx"),
     "our ONNX in openvino": run_in("openvino", "ours.onnx"),
-    "our float16 in onnxruntime": run_in("onnxruntime", "float16.onnx"),
-    "our float16 in openvino": run_in("openvino", "float16.onnx"),
-    "our bfloat16 in openvino": run_in("openvino", "bfloat16.onnx"),
-    "our int8 in onnxruntime": run_in("onnxruntime", "int8.onnx"),
-    "our int8 in openvino": run_in("openvino", "int8.onnx"),
+    **{
+        f"our {precision} in {engine}": run_in(engine, f"{precision}.onnx")
+        for precision, engine in PRECISIONS_IN_ENGINES
+    },
     "torch eager": run_torch,
     "torch's ONNX in onnxruntime": run_in("onnxruntime", "torch.onnx"),
     "torch's ONNX in openvino": run_in("openvino", "torch.onnx"),
