@@ -43,7 +43,7 @@ MEASUREMENTS = {
     "Batches of images": ("loader.py", "--rounds", "3", "--batches", "40"),
     "First step": ("compile_time.py", "--repetitions", "2"),
     "Images a second": ("throughput.py", "--runs", "2"),
-    "Operators of a training step": ("operators.py",),
+    "Operators of a training step": ("step_operators.py",),
     "One epoch": ("one_epoch.py",),
     "Memory of training": ("memory.py",),
     "Evaluation": ("evaluation.py", "--rounds", "3"),
@@ -52,7 +52,7 @@ MEASUREMENTS = {
 TAKES_PEERS = {
     "graph_scaling.py": ("--mindcv",),
     "throughput.py": ("--mindcv", "--torch"),
-    "operators.py": ("--mindcv",),
+    "step_operators.py": ("--mindcv",),
     "memory.py": ("--mindcv",),
     "one_epoch.py": ("--mindcv", "--photos"),
 }

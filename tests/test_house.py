@@ -154,6 +154,15 @@ def test_no_two_files_have_one_name_where_a_question_may_mean_either() -> None:
     assert find_same_names([*modules()]) == []
 
 
+def test_no_benchmark_has_the_name_of_a_room_of_the_tests() -> None:
+    """Benchmarks import from both folders, and a file hides a folder without `__init__.py`."""
+    benchmarks = {file.stem for file in (ROOT / "benchmarks").glob("*.py")}
+    rooms = {folder.name for folder in (ROOT / "tests").iterdir() if folder.is_dir()}
+    assert benchmarks
+    assert rooms
+    assert not benchmarks & rooms
+
+
 def test_functions_nest_loops_and_branches_two_deep() -> None:
     """What stands in a third level is a function, or a filter before the loop."""
     found = set()

@@ -1,6 +1,6 @@
 """Which operators take a training step's time, ours and MindCV's side by side?
 
-    python benchmarks/operators.py [--steps 5] [--mindcv DIR]
+    python benchmarks/step_operators.py [--steps 5] [--mindcv DIR]
 
 densenet121 at 224 px, batch 8, each side as `throughput.py` trains it, profiled by MindSpore's own
 profiler in a process of its own. Calls and milliseconds are of one step; what a step takes by the
