@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 from typing import Any
 
 
@@ -10,9 +11,13 @@ def decimal(stored: float, kind: str = "f") -> float:
     """1e-05 of 9.999999747378752e-06: the shortest decimal that a float32 (`f`), or a float16
     (`e`), stores as it is stored.
     """
-    decimals = (float(f"{stored:.{digits}g}") for digits in range(1, 10))
     known = struct.pack(kind, stored)
-    return next((d for d in decimals if struct.pack(kind, d) == known), stored)
+    for digits in range(1, 10):
+        shortest = float(f"{stored:.{digits}g}")
+        with suppress(OverflowError):  # rounded up, beyond the largest float16
+            if struct.pack(kind, shortest) == known:
+                return shortest
+    return stored
 
 
 def is_same_number(ours: Any, theirs: Any) -> bool:

@@ -3,11 +3,11 @@
     python benchmarks/write_measurements.py [--mindcv DIR] [--torch PYTHON] [--photos DIR]
                                             [--only SCRIPT ...]
 
-Those of `make bench` take 25 minutes on two cores that do nothing else; what takes hours (truth,
-kills, CIFAR) is `make bench-long`, whose figures stand in the guide. The page has each command, how
-long it took and its very words: MISSED where a ratio falls short of its goal. A peer that was not
-given is said to be absent. What `--only` leaves out stays as it is, with its date, if the page is
-of this machine and these versions; else it is said not to be measured.
+Those of `make bench` took 32 minutes with all peers, on two cores that did nothing else; what takes
+hours (truth, kills, CIFAR) is `make bench-long`, whose figures stand in the guide. The page has
+each command, how long it took and its very words: MISSED where a ratio falls short of its goal. A
+peer that was not given is said to be absent. What `--only` leaves out stays as it is, with its
+date, if the page is of this machine and these versions; else it is said not to be measured.
 """
 
 from __future__ import annotations

@@ -14,8 +14,11 @@ def test_the_decimal_that_was_written_comes_back(written: float) -> None:
     assert not is_same_number(written, float(np.nextafter(np.float32(written), np.float32(0))))
 
 
-def test_a_number_of_16_bits_has_its_own() -> None:
-    assert decimal(float(np.float16(0.1)), "e") == 0.1
+@pytest.mark.parametrize("written", [0.1, 1e-7, 65500.0, -65500.0])
+def test_a_number_of_16_bits_has_its_own(written: float) -> None:
+    """Up to the largest, 65504, which fewer digits would be rounded beyond."""
+    stored = float(np.float16(written))
+    assert decimal(stored, "e") == written
 
 
 def test_zero_below_zero_is_zero_and_what_is_no_number_is_compared_as_it_is() -> None:
